@@ -1,0 +1,44 @@
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor},
+};
+use sensorium_contract::Seed;
+
+use crate::{Draw, param};
+
+/// `x · weight + bias`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[inputs, outputs]`
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer whose weight is drawn by `draw`, with a bias of zeros.
+    pub fn new(inputs: usize, outputs: usize, draw: Draw, seed: Seed, device: &Device) -> Self {
+        let bias = param([outputs], Draw::Constant(0.0), seed, device);
+        Self { bias: Some(bias), ..Self::without_bias(inputs, outputs, draw, seed, device) }
+    }
+
+    /// A layer without a bias.
+    pub fn without_bias(inputs: usize, outputs: usize, draw: Draw, seed: Seed, device: &Device) -> Self {
+        Self { weight: param([inputs, outputs], draw, seed, device), bias: None }
+    }
+
+    /// `[.., inputs]` → `[.., outputs]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let mut shape = x.dims();
+        let [inputs, outputs] = self.weight.dims();
+        let rows = shape[..D - 1].iter().product::<usize>();
+        shape[D - 1] = outputs;
+        // One product over all tokens: batched products would pack the weight once a sample.
+        let y = x.reshape([rows, inputs]).matmul(self.weight.val()); // [all tokens, outputs]
+        let y = match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        };
+        y.reshape(shape)
+    }
+}

@@ -1,0 +1,97 @@
+use std::fmt;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::{Features, MaskTarget, Name};
+
+/// Which earlier or later tokens a token may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attention {
+    /// All real tokens.
+    #[default]
+    Bidirectional,
+    /// Itself and those before it.
+    Causal,
+}
+
+/// What is done to a pass's input before the backbone reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Corruption {
+    /// Nothing.
+    #[default]
+    None,
+    /// Tokens of each modality are hidden at the ratio that the modality's configuration gives.
+    Masked,
+    /// The last modality's rows are taken from other samples, never from one of equal content.
+    Mismatched,
+}
+
+/// One reading of a batch by the backbone: which modalities it sees, and how.
+///
+/// A batch goes through each distinct pass once, on the samples in which all its modalities are
+/// present.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pass {
+    /// The modalities, in the order in which their tokens stand.
+    pub modalities: Vec<Name>,
+    /// What is done to the input.
+    pub corruption: Corruption,
+}
+
+impl Pass {
+    /// The undisturbed pass of one modality.
+    pub fn of(name: &Name) -> Self {
+        Self::joint(std::slice::from_ref(name))
+    }
+
+    /// The undisturbed pass of several modalities together.
+    pub fn joint(names: &[Name]) -> Self {
+        Self { modalities: names.to_vec(), corruption: Corruption::None }
+    }
+
+    /// The same pass with its input disturbed.
+    pub fn with(self, corruption: Corruption) -> Self {
+        Self { corruption, ..self }
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.modalities.iter().map(|name| &**name).collect();
+        f.write_str(&names.join(" + "))?;
+        match self.corruption {
+            Corruption::None => Ok(()),
+            Corruption::Masked => f.write_str(" masked"),
+            Corruption::Mismatched => f.write_str(" mismatched"),
+        }
+    }
+}
+
+/// What a pass gave.
+#[derive(Clone, Debug)]
+pub struct PassOutput {
+    /// Which pass.
+    pub pass: Pass,
+    /// The samples of the batch that took part, in the order of the tensors' rows.
+    pub rows: Vec<usize>,
+    /// What the backbone returned.
+    pub features: Features,
+    /// The vector in the space that modalities share, of length 1, `[rows, embedding]`; for
+    /// undisturbed passes of one modality.
+    pub embedding: Option<Tensor<2>>,
+    /// What was hidden from a masked pass.
+    pub targets: Vec<MaskTarget>,
+}
+
+/// The outputs of a batch's passes. A pass for which no sample had all modalities is absent.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs(pub Vec<PassOutput>);
+
+impl Outputs {
+    /// The output of one pass.
+    pub fn get(&self, pass: &Pass) -> Option<&PassOutput> {
+        self.0.iter().find(|output| output.pass == *pass)
+    }
+}

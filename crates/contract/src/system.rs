@@ -1,0 +1,64 @@
+use std::collections::BTreeMap;
+
+use burn::{module::Module, optim::GradientsParams};
+use ndarray::Array2;
+
+use crate::{Batch, Loss, LossSummary, Name, Outputs, Pass, Seed};
+
+/// A loss that reads the outputs of passes.
+pub trait Objective {
+    /// The passes that [`Objective::loss`] reads.
+    fn passes(&self) -> Vec<Pass>;
+
+    /// Whether the loss compares samples of the whole batch with each other. Such an objective may
+    /// read nothing but embeddings, so that a large batch can go through the model in pieces
+    /// (GradCache, Gao et al. 2021).
+    fn compares_samples(&self) -> bool;
+
+    /// The parts for which the batch holds anything.
+    fn loss(&self, outputs: &Outputs, batch: &Batch) -> Loss;
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug)]
+pub struct StepContext {
+    /// The stream that masks and dropout are drawn from; that of the run, not of the step.
+    pub seed: Seed,
+    /// Optimiser steps done before this one.
+    pub step: u64,
+}
+
+/// What a step's forward and backward passes gave.
+#[derive(Debug)]
+pub struct StepGradients {
+    /// Gradients of the weighted loss, by parameter; a parameter that only an absent modality uses
+    /// has none.
+    pub gradients: GradientsParams,
+    /// The parts, without a graph.
+    pub loss: Loss,
+}
+
+/// What the step loop trains.
+pub trait Trainable: Module {
+    /// Loss and gradients of one optimiser step. The batch may come in several pieces (gradient
+    /// accumulation); the result is that of the whole.
+    fn gradients(&self, pieces: &[Batch], context: StepContext) -> StepGradients;
+
+    /// Losses on held-out data, without changing anything.
+    fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>, context: StepContext) -> Vec<LossSummary>;
+}
+
+/// Vectors of one modality.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// The samples of the batch that have the modality, ascending.
+    pub rows: Vec<usize>,
+    /// `[rows, embedding]`, each of length 1.
+    pub vectors: Array2<f32>,
+}
+
+/// What turns a batch into vectors of one common space.
+pub trait Embedder {
+    /// Vectors of each modality that is present.
+    fn embed(&self, batch: &Batch) -> BTreeMap<Name, Embeddings>;
+}

@@ -1,0 +1,1 @@
+//! Encoders, trunks, heads and objectives as one module.

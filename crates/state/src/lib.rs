@@ -1,0 +1,1 @@
+//! Atomic files, checksummed manifests, run and checkpoint directories.

@@ -1,0 +1,1 @@
+//! One folder a modality: raw fields to host arrays to tokens.
