@@ -1,0 +1,102 @@
+use sensorium_contract::Pool;
+use serde::{Deserialize, Serialize};
+
+use super::TableError;
+
+/// How a row becomes tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TableConfig {
+    /// The columns and what they hold; without, both are inferred from the training data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<ColumnConfig>>,
+    /// Columns that are not read: labels, identifiers.
+    pub exclude: Vec<String>,
+    /// How numbers are scaled.
+    pub scale: Scale,
+    /// The most categories of a column; of more, the rarest count as unknown.
+    pub max_categories: usize,
+    /// How the tokens become one vector: `class` or `mean`.
+    pub pool: Pool,
+    /// Share of a row's present cells that masked modelling hides.
+    pub mask_ratio: f32,
+}
+
+impl Default for TableConfig {
+    fn default() -> Self {
+        Self {
+            columns: None,
+            exclude: Vec::new(),
+            scale: Scale::Standard,
+            max_categories: 64,
+            pool: Pool::Class,
+            mask_ratio: 0.25,
+        }
+    }
+}
+
+impl TableConfig {
+    /// What no data could make right.
+    pub(super) fn validate(&self) -> Result<(), TableError> {
+        let wrong = |key, expected, found: String| Err(TableError::Config { key, expected, found });
+        if self.pool == Pool::Last {
+            return wrong("pool", "class or mean, as columns have no order", "last".to_owned());
+        }
+        if !(0.0..=1.0).contains(&self.mask_ratio) {
+            return wrong("mask_ratio", "a share between 0 and 1", self.mask_ratio.to_string());
+        }
+        if self.max_categories == 0 {
+            return wrong("max_categories", "at least 1", "0".to_owned());
+        }
+        let columns = self.columns.as_deref().unwrap_or_default();
+        for (place, column) in columns.iter().enumerate() {
+            if columns[..place].iter().any(|earlier| earlier.name == column.name) {
+                return wrong("columns", "each column once", format!("`{}` twice", column.name));
+            }
+            if self.exclude.contains(&column.name) {
+                return wrong("exclude", "no column that `columns` names", format!("`{}`", column.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A column of a pinned schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnConfig {
+    /// The sample's field.
+    pub name: String,
+    /// What it holds.
+    pub kind: ColumnKind,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ColumnKind {
+    /// Numbers.
+    Numeric,
+    /// One of several values.
+    Category,
+}
+
+impl std::fmt::Display for ColumnKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Numeric => "numeric",
+            Self::Category => "category",
+        })
+    }
+}
+
+/// How numbers are scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// Mean 0, deviation 1.
+    #[default]
+    Standard,
+    /// By rank, to a normal distribution.
+    Quantile,
+}
