@@ -1,1 +1,3 @@
-//! Data sets that need no download.
+//! Data sets that need no download, one folder a set, with its card.
+
+pub mod emoji;
