@@ -83,11 +83,16 @@ impl Series {
 /// How large a chart is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// One of several beside each other.
-    Small,
-    /// As wide as the page; drawn a second time, narrower, for phones.
-    Wide,
+    /// One of three beside each other.
+    Third,
+    /// One of two beside each other.
+    Half,
+    /// As wide as the page.
+    Full,
 }
+
+/// Width and height of the smallest drawing, about as many as a phone has points.
+const NARROW: [f64; 2] = [360.0, 230.0];
 
 pub(crate) fn chart(chart: &Chart, size: Size) -> Markup {
     html! {
@@ -98,12 +103,11 @@ pub(crate) fn chart(chart: &Chart, size: Size) -> Markup {
             }
             (legend(chart))
             div .plot {
+                // What is wide is drawn a second time, narrower, for phones.
                 @match size {
-                    Size::Small => (draw::svg(chart, 480.0, 280.0, "")),
-                    Size::Wide => {
-                        (draw::svg(chart, 1080.0, 340.0, "wide"))
-                        (draw::svg(chart, 480.0, 300.0, "narrow"))
-                    }
+                    Size::Third => (draw::svg(chart, NARROW, "")),
+                    Size::Half => { (draw::svg(chart, [540.0, 260.0], "wide")) (draw::svg(chart, NARROW, "narrow")) }
+                    Size::Full => { (draw::svg(chart, [1080.0, 340.0], "wide")) (draw::svg(chart, NARROW, "narrow")) }
                 }
             }
         }
@@ -111,12 +115,13 @@ pub(crate) fn chart(chart: &Chart, size: Size) -> Markup {
 }
 
 fn legend(chart: &Chart) -> Markup {
+    let named = |series: &Series| chart.series.len() > 1 || series.name != chart.title;
     html! {
         ul .legend {
             @for (place, series) in chart.series.iter().enumerate() {
                 li class=(series.class(place)) data-series=(place) {
                     i .dashed[series.is_dashed(place)] {}
-                    span { (series.name) }
+                    @if named(series) { span { (series.name) } }
                     @if let Some(last) = series.last() { " " b { (number::short(last)) } }
                 }
             }

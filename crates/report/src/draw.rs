@@ -53,16 +53,16 @@ impl Frame {
 
     fn new(chart: &Chart, lines: &[Lines], width: f64, height: f64) -> Self {
         let (low, high) = x_range(lines);
-        let x = Axis::snug(low, high, if width > 600.0 { 10 } else { 5 });
+        let x = Axis::snug(low, high, (width / 100.0).max(4.0) as usize);
         let (low, high) = y_range(chart, lines);
         let y = if chart.log_y { Axis::logarithmic(low, high) } else { Axis::rounded(low, high, 5) };
         let left = 12.0 + LETTER * y.longest_label() as f64;
-        Self { left, top: 26.0, width: width - left - 14.0, height: height - 26.0 - 44.0, x, y }
+        Self { left, top: 26.0, width: width - left - 14.0, height: height - 26.0 - 40.0, x, y }
     }
 }
 
-/// A drawing of `width` × `height` that scales with the page.
-pub(crate) fn svg(chart: &Chart, width: f64, height: f64, class: &str) -> Markup {
+/// A drawing that scales with the page.
+pub(crate) fn svg(chart: &Chart, [width, height]: [f64; 2], class: &str) -> Markup {
     let lines: Vec<Lines> = chart.series.iter().map(|series| lines(series, chart.log_y)).collect();
     if lines.iter().all(|lines| lines.strong.is_empty()) {
         return html! { p class={ "nothing " (class) } { "No values yet." } };
@@ -70,6 +70,7 @@ pub(crate) fn svg(chart: &Chart, width: f64, height: f64, class: &str) -> Markup
     let frame = Frame::new(chart, &lines, width, height);
     html! {
         svg class=(class) viewBox={ "0 0 " (width) " " (height) } role="img" aria-label=(describe(chart, &lines))
+            data-label=(chart.x_label)
             data-frame={ (round(frame.left)) "," (frame.top) "," (round(frame.width)) "," (frame.height) }
             data-x={ (frame.x.low) "," (frame.x.high) } data-y={ (frame.y.low) "," (frame.y.high) "," (frame.y.log as u8) } {
             (axes(chart, &frame))
@@ -101,7 +102,7 @@ fn axes(chart: &Chart, frame: &Frame) -> Markup {
                 text x=(round(frame.x(tick.value))) y=(round(bottom + 18.0)) text-anchor="middle" { (tick.label) }
             }
             line .base x1=(round(frame.left)) x2=(round(right)) y1=(round(bottom)) y2=(round(bottom)) {}
-            text .label x=(round(right)) y=(round(bottom + 37.0)) text-anchor="end" { (chart.x_label) }
+            text .label x=(round(right)) y=(round(bottom + 35.0)) text-anchor="end" { (chart.x_label) }
             text .label x="2" y="13" { (chart.y_label) @if frame.y.log { " (log)" } }
         }
     }

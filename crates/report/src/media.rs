@@ -26,8 +26,8 @@ pub enum Media {
     Row(Vec<(String, String)>),
 }
 
-/// Pairs of a row that are shown where there is little room.
-const PAIRS: usize = 6;
+/// Pairs of a row that are shown; all are in its tool tip.
+const PAIRS: usize = 4;
 
 /// The pictures and sounds of a page, each kept once.
 #[derive(Debug, Default)]
@@ -62,11 +62,14 @@ impl Store {
                 }
             }
             Media::Text(text) => html! { span .text { (text) } },
-            Media::Row(pairs) => html! {
-                dl .row { @for (name, value) in pairs.iter().take(PAIRS) { div { dt { (name) } dd { (value) } } }
-                    @if pairs.len() > PAIRS { div { dt {} dd .more { "and " (pairs.len() - PAIRS) " more" } } }
+            Media::Row(pairs) => {
+                let all = pairs.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n");
+                html! {
+                    dl .row title=(all) {
+                        @for (name, value) in pairs.iter().take(PAIRS) { div { dt { (name) } dd { (value) } } }
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -120,21 +123,20 @@ fn data_url(bytes: &[u8], mime: &str) -> String {
 /// Bars of a waveform.
 const BARS: usize = 32;
 
-/// The loudest sample of each stretch of a WAV file, as upright strokes in a field of 96 × 24.
+/// The loudness (root mean square) of each stretch of a WAV file, as upright strokes in a field of 96 × 24.
 fn waveform(wav: &[u8]) -> Option<String> {
     let mut reader = hound::WavReader::new(Cursor::new(wav)).ok()?;
+    // Sounds that were piped when written claim more samples than there are.
     let samples: Vec<f32> = match reader.spec().sample_format {
-        hound::SampleFormat::Float => reader.samples::<f32>().collect::<Result<_, _>>().ok()?,
-        hound::SampleFormat::Int => {
-            reader.samples::<i32>().map(|s| s.map(|s| s as f32)).collect::<Result<_, _>>().ok()?
-        }
+        hound::SampleFormat::Float => reader.samples::<f32>().map_while(Result::ok).collect(),
+        hound::SampleFormat::Int => reader.samples::<i32>().map_while(Result::ok).map(|sample| sample as f32).collect(),
     };
-    let peak = |stretch: &[f32]| stretch.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
-    let peaks: Vec<f32> = samples.chunks(samples.len().div_ceil(BARS).max(1)).map(peak).collect();
-    let loudest = peak(&peaks).max(f32::MIN_POSITIVE);
-    let stroke = |(place, peak): (usize, &f32)| {
-        let half = (peak / loudest * 11.0).max(0.7);
+    let loudness = |stretch: &[f32]| (stretch.iter().map(|s| s * s).sum::<f32>() / stretch.len() as f32).sqrt();
+    let bars: Vec<f32> = samples.chunks(samples.len().div_ceil(BARS).max(1)).map(loudness).collect();
+    let loudest = bars.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let stroke = |(place, bar): (usize, &f32)| {
+        let half = (bar / loudest * 11.0).max(0.7);
         format!("M{:.1} {:.1}V{:.1}", 1.5 + 3.0 * place as f32, 12.0 - half, 12.0 + half)
     };
-    Some(peaks.iter().enumerate().map(stroke).collect())
+    Some(bars.iter().enumerate().map(stroke).collect())
 }

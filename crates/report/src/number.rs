@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// About three significant digits: `4.85`, `0.283`, `12,480`, `7.3e-5`.
+/// About three significant digits, two of small numbers: `4.85`, `0.283`, `0.0028`, `12,480`, `7.3e−5`.
 pub(crate) fn short(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -9,6 +9,7 @@ pub(crate) fn short(value: f64) -> String {
         _ if !(1e-4..1e6).contains(&size) => scientific(value, 1),
         _ if size >= 1000.0 => thousands(value),
         _ if value.fract() == 0.0 => format!("{value:.0}"),
+        _ if size < 0.01 => fixed(value, (1 - size.log10().floor() as i32) as usize),
         _ => fixed(value, (2 - size.log10().floor() as i32).max(0) as usize),
     }
 }
@@ -46,7 +47,8 @@ mod tests {
             (0.0, "0"),
             (4.8520, "4.85"),
             (0.28349, "0.283"),
-            (0.001, "0.00100"),
+            (0.001, "0.0010"),
+            (0.0123, "0.0123"),
             (12480.0, "12,480"),
             (1234567.0, "1.2e6"),
             (7.3e-5, "7.3e−5"),

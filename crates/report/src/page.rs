@@ -140,10 +140,12 @@ impl Block<'_> {
 
 fn single(section: &Section, store: &mut Store) -> Markup {
     match section {
-        Section::Chart(one) => chart(one, Size::Wide),
+        Section::Chart(one) => chart(one, Size::Full),
         Section::ChartGrid { note, charts, .. } => html! {
             @if !note.is_empty() { p .note { (note) } }
-            div .charts { @for one in charts { (chart(one, Size::Small)) } }
+            // Two or four charts fill rows of two; others stand three in a row.
+            @let size = if matches!(charts.len(), 2 | 4) { Size::Half } else { Size::Third };
+            div .charts.halves[size == Size::Half] { @for one in charts { (chart(one, size)) } }
         },
         Section::Table(one) => table(one),
         Section::Wall(one) => wall(one, store),

@@ -18,7 +18,7 @@
     if (size === 0) return "0";
     if (size < 1e-4 || size >= 1e6) return value.toExponential(1);
     if (size >= 1000) return Math.round(value).toLocaleString("en");
-    return Number.isInteger(value) ? String(value) : value.toPrecision(3);
+    return Number.isInteger(value) ? String(value) : value.toPrecision(size < .01 ? 2 : 3);
   };
 
   // Charts: values under the pointer, series switched by the legend.
@@ -65,7 +65,7 @@
           return [point[1], row];
         });
         const head = document.createElement("div");
-        head.textContent = short(at);
+        head.textContent = `${svg.dataset.label} ${short(at)}`;
         tip.replaceChildren(head, ...rows.sort((a, b) => b[0] - a[0]).map(row => row[1]));
         tip.hidden = false;
         const where = place / scale;

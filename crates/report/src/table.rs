@@ -97,14 +97,15 @@ pub fn recall_matrix(title: &str, note: &str, names: &[String], value: impl Fn(&
 }
 
 pub(crate) fn table(table: &Table) -> Markup {
-    let numeric =
-        |column: usize| table.rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.value().is_some()));
+    let of = |column: usize| table.rows.iter().filter_map(move |row| row.get(column));
+    let heat = |column: usize| of(column).any(|cell| matches!(cell, Cell::Heat { .. }));
+    let numeric = |column: usize| of(column).any(|cell| cell.value().is_some());
     html! {
         @if !table.note.is_empty() { p .note { (table.note) } }
         div .scroll {
             table {
                 thead { tr { @for (place, name) in table.columns.iter().enumerate() {
-                    th scope="col" .number[numeric(place)] { (name) }
+                    th scope="col" .number[numeric(place)] .centre[heat(place)] { (name) }
                 } } }
                 tbody { @for row in &table.rows { tr { @for content in row { (cell(content)) } } } }
             }
