@@ -112,9 +112,8 @@ fn card(query: &WallQuery, store: &mut Store) -> Markup {
 }
 
 fn answer_item(answer: &Answer, store: &mut Store) -> Markup {
-    let share = if answer.score.is_finite() { thousands_of(answer.score) } else { 0.0 };
     html! {
-        li .correct[answer.correct] style={ "--share:" (share) } {
+        li .correct[answer.correct] {
             div .media { (store.show(&answer.media)) }
             span .score {
                 @if answer.correct { b .tick aria-label="right" title="right" { "✓" } }
@@ -122,11 +121,6 @@ fn answer_item(answer: &Answer, store: &mut Store) -> Markup {
             }
         }
     }
-}
-
-/// A score as the share of a bar, in thousandths.
-fn thousands_of(score: f32) -> f32 {
-    (score.clamp(0.0, 1.0) * 1000.0).round() / 1000.0
 }
 
 fn score_text(score: f32) -> String {
