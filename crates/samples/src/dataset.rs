@@ -113,6 +113,13 @@ impl Dataset {
         part.source.key(part.index(place))
     }
 
+    /// The file that a sample is read from, and its place there, for people.
+    pub fn place(&self, index: usize) -> String {
+        let (part, place) = locate(&self.starts, index);
+        let part = &self.parts[part];
+        part.source.place(part.index(place))
+    }
+
     /// What each source holds, from up to 1,000 samples of it.
     pub fn description(&self) -> Vec<SourceDescription> {
         let describe = |part: &Part| {

@@ -89,10 +89,12 @@ impl Source for FolderSource {
 
     fn read(&self, index: usize) -> Result<Sample, SampleFault> {
         let entry = &self.samples[index];
-        self.read_fields(entry).map_err(|fault| {
-            let place = self.root.join(&*entry.key).display().to_string();
-            SampleFault { key: entry.key.to_string(), place, fault }
-        })
+        let fault = |fault| SampleFault { key: entry.key.to_string(), place: self.place(index), fault };
+        self.read_fields(entry).map_err(fault)
+    }
+
+    fn place(&self, index: usize) -> String {
+        self.root.join(&*self.samples[index].key).display().to_string()
     }
 
     fn key(&self, index: usize) -> Result<String, SampleFault> {

@@ -21,6 +21,21 @@
 //! around texts are trimmed; an empty text, a JSON `null`, and in CSV and TSV also `?`, `NA`, `NaN`
 //! and `null`, mean that the field is absent. Paths in tables start at the table's folder and must
 //! not leave it.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//! use sensorium_contract::{Preparation, Seed};
+//! use sensorium_samples::{Dataset, LoaderConfig, Prepared, SourceConfig};
+//!
+//! let dataset = Dataset::open(&[SourceConfig::new("shards/{000..127}.tar")], Path::new("."))?;
+//! let seed = Seed::new(0);
+//! let (train, held_out) = dataset.split_by_key(0.1, seed)?;
+//! let prepared = Prepared::new(train, Arc::new(Preparation::default()), LoaderConfig::default());
+//! for loaded in prepared.train(prepared.order(128, seed), seed, 0..1000) {
+//!     println!("{} samples", loaded?.batch.len());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cache;
 mod config;

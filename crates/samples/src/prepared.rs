@@ -82,26 +82,26 @@ impl Prepared {
         let augmented = caught(|| self.preparation.augment(decoded, seed.named(&key)));
         match augmented {
             Ok(decoded) => Ok((key, decoded)),
-            Err(message) => Err(fault(key, index, Fault::new("", "augmentation failed", message))),
+            Err(message) => Err(self.fault(key, index, Fault::new("", "augmentation failed", message))),
         }
     }
 
     fn decode(&self, index: usize) -> Result<Ready, SampleFault> {
         let read = caught(|| self.dataset.read(index));
         let sample = read.unwrap_or_else(|message| {
-            Err(fault(format!("number {index}"), index, Fault::new("", "reading failed", message)))
+            Err(self.fault(format!("number {index}"), index, Fault::new("", "reading failed", message)))
         })?;
         let decoded = caught(|| self.preparation.decode(&sample));
         let decoded = decoded.unwrap_or_else(|message| Err(Fault::new("", "decoding failed", message)));
         match decoded {
             Ok(decoded) => Ok(Ready { key: sample.key, decoded }),
-            Err(found) => Err(fault(sample.key, index, found)),
+            Err(found) => Err(self.fault(sample.key, index, found)),
         }
     }
-}
 
-fn fault(key: String, index: usize, fault: Fault) -> SampleFault {
-    SampleFault { key, place: format!("sample {index} of the data"), fault }
+    fn fault(&self, key: String, index: usize, fault: Fault) -> SampleFault {
+        SampleFault { key, place: self.dataset.place(index), fault }
+    }
 }
 
 /// What `work` returns, or the message of its panic. Nothing of ours is left half changed by a

@@ -47,6 +47,9 @@ pub trait Source: Send + Sync {
         self.key(index).map(|key| key_hash(&key))
     }
 
+    /// The file that a sample is read from, and its place there, for people.
+    fn place(&self, index: usize) -> String;
+
     /// The pieces that the samples should be read in, in order; none if samples can be read in any
     /// order equally well.
     fn pieces(&self) -> Vec<Piece> {

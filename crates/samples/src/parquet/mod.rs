@@ -128,10 +128,7 @@ impl ParquetSource {
     }
 
     fn fault(&self, index: usize, key: Option<String>, fault: Fault) -> SampleFault {
-        let (number, row) = self.locate(index);
-        let group = &self.groups[number];
-        let place = format!("{}, row {}", self.tables[group.table].file.name(), group.first_row + row);
-        SampleFault { key: key.unwrap_or_else(|| self.row_name(index)), place, fault }
+        SampleFault { key: key.unwrap_or_else(|| self.row_name(index)), place: self.place(index), fault }
     }
 }
 
@@ -154,6 +151,12 @@ impl Source for ParquetSource {
         let batch = batch.map_err(|fault| self.fault(index, None, fault))?;
         let key = batch.columns().first().and_then(|column| value::key(column, row));
         Ok(key.unwrap_or_else(|| self.row_name(index)))
+    }
+
+    fn place(&self, index: usize) -> String {
+        let (number, row) = self.locate(index);
+        let group = &self.groups[number];
+        format!("{}, row {}", self.tables[group.table].file.name(), group.first_row + row)
     }
 
     fn pieces(&self) -> Vec<Piece> {

@@ -129,6 +129,10 @@ impl Source for DelimitedSource {
         self.rows.key(index, |text| self.parse(text))
     }
 
+    fn place(&self, index: usize) -> String {
+        self.rows.place(index)
+    }
+
     fn origin(&self) -> Origin {
         let format = if self.delimiter == b'\t' { "tsv" } else { "csv" };
         Origin { path: self.path.clone(), format: format.to_owned(), files: self.rows.tables.len() }

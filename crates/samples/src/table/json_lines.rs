@@ -70,6 +70,10 @@ impl Source for JsonLinesSource {
         self.rows.key(index, |text| self.parse(text))
     }
 
+    fn place(&self, index: usize) -> String {
+        self.rows.place(index)
+    }
+
     fn origin(&self) -> Origin {
         Origin { path: self.path.clone(), format: "jsonl".to_owned(), files: self.rows.tables.len() }
     }

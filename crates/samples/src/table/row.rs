@@ -71,7 +71,8 @@ impl Rows {
         row_name(&self.tables[table].file.path, self.tables.len(), row)
     }
 
-    fn place(&self, index: usize) -> String {
+    /// File and row, for people.
+    pub fn place(&self, index: usize) -> String {
         let (table, record) = locate(&self.starts, index);
         format!("{}, row {record}", self.tables[table].file.name())
     }

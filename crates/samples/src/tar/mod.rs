@@ -107,11 +107,15 @@ impl Source for TarSource {
         let (number, place) = locate(&self.starts, index);
         let mut key = String::new();
         self.read_fields(number, place, &mut key).map_err(|fault| {
-            let shard = &self.shards[number];
-            let place = format!("{}, byte {}", shard.file.name(), shard.index.span(place).0);
             let key = if key.is_empty() { format!("number {index}") } else { key };
-            SampleFault { key, place, fault }
+            SampleFault { key, place: self.place(index), fault }
         })
+    }
+
+    fn place(&self, index: usize) -> String {
+        let (number, place) = locate(&self.starts, index);
+        let shard = &self.shards[number];
+        format!("{}, byte {}", shard.file.name(), shard.index.span(place).0)
     }
 
     fn key_hash(&self, index: usize) -> Result<u64, SampleFault> {
