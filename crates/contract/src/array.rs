@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use ndarray::{ArrayD, Axis, IxDyn};
@@ -45,12 +45,12 @@ impl Array {
 
 /// Named host arrays: of one sample (an item), or of a batch (each with a first axis `rows`).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Arrays(BTreeMap<&'static str, Array>);
+pub struct Arrays(BTreeMap<Cow<'static, str>, Array>);
 
 impl Arrays {
     /// The set with one more array, or with one replaced.
-    pub fn with(mut self, name: &'static str, array: Array) -> Self {
-        self.0.insert(name, array);
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, array: Array) -> Self {
+        self.0.insert(name.into(), array);
         self
     }
 
@@ -94,13 +94,13 @@ impl Arrays {
     }
 
     /// The arrays in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Array)> {
-        self.0.iter().map(|(&name, array)| (name, array))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Array)> {
+        self.0.iter().map(|(name, array)| (&**name, array))
     }
 
     /// The given rows of each array.
     pub fn select(&self, rows: &[usize]) -> Self {
-        Self(self.0.iter().map(|(&name, array)| (name, array.select(rows))).collect())
+        Self(self.0.iter().map(|(name, array)| (name.clone(), array.select(rows))).collect())
     }
 
     /// Bytes that the elements take.

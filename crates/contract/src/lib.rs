@@ -34,7 +34,7 @@ pub use fault::{Fault, SampleFault};
 pub use loss::{Loss, LossPart, LossSummary};
 pub use modality::{Head, MaskTarget, Masked, Modality, Truth, Values};
 pub use name::Name;
-pub use pass::{Attention, Corruption, Outputs, Pass, PassOutput};
+pub use pass::{Attention, Corruption, Outputs, Pass, PassOutput, PassPlan};
 pub use sample::{Sample, Value};
 pub use seed::{Rng, Seed};
 pub use system::{Embedder, Embeddings, Objective, StepContext, StepGradients, Trainable};

@@ -69,20 +69,28 @@ impl fmt::Display for Pass {
     }
 }
 
+/// What goes into a pass of one batch, known on the host before the backbone runs.
+#[derive(Clone, Debug)]
+pub struct PassPlan {
+    /// Which pass.
+    pub pass: Pass,
+    /// The samples of the batch that take part, ascending, in the order of the tensors' rows.
+    pub rows: Vec<usize>,
+    /// What is hidden from a masked pass.
+    pub targets: Vec<MaskTarget>,
+}
+
 /// What a pass gave.
 #[derive(Clone, Debug)]
 pub struct PassOutput {
-    /// Which pass.
-    pub pass: Pass,
-    /// The samples of the batch that took part, in the order of the tensors' rows.
-    pub rows: Vec<usize>,
-    /// What the backbone returned.
-    pub features: Features,
+    /// What went in.
+    pub plan: PassPlan,
+    /// What the backbone returned; absent where embeddings alone were kept of a large batch that
+    /// went through in pieces.
+    pub features: Option<Features>,
     /// The vector in the space that modalities share, of length 1, `[rows, embedding]`; for
     /// undisturbed passes of one modality.
     pub embedding: Option<Tensor<2>>,
-    /// What was hidden from a masked pass.
-    pub targets: Vec<MaskTarget>,
 }
 
 /// The outputs of a batch's passes. A pass for which no sample had all modalities is absent.
@@ -92,6 +100,6 @@ pub struct Outputs(pub Vec<PassOutput>);
 impl Outputs {
     /// The output of one pass.
     pub fn get(&self, pass: &Pass) -> Option<&PassOutput> {
-        self.0.iter().find(|output| output.pass == *pass)
+        self.0.iter().find(|output| output.plan.pass == *pass)
     }
 }

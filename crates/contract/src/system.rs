@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use burn::{module::Module, optim::GradientsParams};
 use ndarray::Array2;
 
-use crate::{Batch, Loss, LossSummary, Name, Outputs, Pass, Seed};
+use crate::{Batch, Loss, LossSummary, Name, Outputs, Pass, PassPlan, Seed};
 
 /// A loss that reads the outputs of passes.
 pub trait Objective {
@@ -17,6 +17,18 @@ pub trait Objective {
 
     /// The parts for which the batch holds anything.
     fn loss(&self, outputs: &Outputs, batch: &Batch) -> Loss;
+
+    /// How many items each part of [`Objective::loss`] will be the mean of, by name. Asked only of
+    /// objectives that do not compare samples, to weigh the pieces of a large batch.
+    fn items(&self, _plans: &[PassPlan]) -> BTreeMap<String, usize> {
+        BTreeMap::new()
+    }
+
+    /// The least loss of each part that a prediction which ignores the input can have, by name,
+    /// over everything that was seen.
+    fn constant_losses(&self, _seen: &[PassPlan]) -> BTreeMap<String, f32> {
+        BTreeMap::new()
+    }
 }
 
 /// Where a step stands.

@@ -1,1 +1,17 @@
-//! Encoders, trunks, heads and objectives as one module.
+//! Encoders, trunks, heads and objectives as one module, and its directory on disk.
+
+mod config;
+mod directory;
+mod embed;
+mod error;
+mod gradients;
+mod model;
+mod plan;
+mod trunks;
+
+pub use config::{Architecture, ModelConfig, Topology};
+pub use directory::{CARD, LINEAGE, load, save, verify_answers};
+pub use error::ModelError;
+pub use model::Model;
+pub use plan::BatchPlan;
+pub use trunks::Trunks;

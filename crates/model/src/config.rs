@@ -1,0 +1,132 @@
+use std::collections::BTreeMap;
+
+use sensorium_backbone::TransformerConfig;
+use sensorium_contract::{Name, Pass};
+use sensorium_modalities::{ModalityConfig, Modalities};
+use sensorium_objectives::ObjectiveConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// How modalities share the backbone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "topology", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Topology {
+    /// Every modality goes through one trunk, with a modality embedding.
+    Shared {
+        /// The trunk.
+        trunk: TransformerConfig,
+    },
+    /// A trunk each; modalities cannot be read together (CLIP).
+    Towers {
+        /// By modality.
+        towers: BTreeMap<Name, TransformerConfig>,
+    },
+    /// A trunk each, and one more that reads their features together (FLAVA, Singh et al. 2022).
+    Fused {
+        /// By modality.
+        towers: BTreeMap<Name, TransformerConfig>,
+        /// The trunk over the towers' features.
+        joint: TransformerConfig,
+    },
+}
+
+/// The model of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    /// Width of the space that modalities share.
+    #[serde(default = "default_embedding")]
+    pub embedding: usize,
+    /// How modalities share the backbone.
+    #[serde(flatten)]
+    pub topology: Topology,
+}
+
+fn default_embedding() -> usize {
+    192
+}
+
+/// All that a model is built from; saved as `model.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// By name.
+    pub modalities: BTreeMap<Name, ModalityConfig>,
+    /// Trunks and widths.
+    pub model: ModelConfig,
+    /// What it is trained for.
+    pub objectives: Vec<ObjectiveConfig>,
+}
+
+impl Topology {
+    /// Width of a modality's tokens as they enter its trunk.
+    pub(crate) fn token_width(&self, name: &Name) -> usize {
+        self.tower(name).width
+    }
+
+    /// The first trunk that a modality's tokens enter.
+    pub(crate) fn tower(&self, name: &Name) -> &TransformerConfig {
+        match self {
+            Self::Shared { trunk } => trunk,
+            Self::Towers { towers } | Self::Fused { towers, .. } => &towers[name],
+        }
+    }
+
+    /// Width of the features that a pass of these modalities returns.
+    pub(crate) fn feature_width(&self, names: &[Name]) -> usize {
+        match (self, names) {
+            (Self::Fused { joint, .. }, [_, _, ..]) => joint.width,
+            _ => self.tower(&names[0]).width,
+        }
+    }
+
+    /// What is impossible about it for these modalities.
+    pub(crate) fn check(&self, modalities: &BTreeMap<Name, ModalityConfig>) -> Result<(), ModelError> {
+        let trunks: Vec<(String, &TransformerConfig)> = match self {
+            Self::Shared { trunk } => vec![("model.trunk".to_owned(), trunk)],
+            Self::Towers { towers } => named(towers),
+            Self::Fused { towers, joint } => {
+                named(towers).into_iter().chain([("model.joint".to_owned(), joint)]).collect()
+            }
+        };
+        for (key, trunk) in trunks {
+            if let Some(problem) = trunk.problem() {
+                return Err(ModelError::Impossible { key, problem });
+            }
+        }
+        let (Self::Towers { towers } | Self::Fused { towers, .. }) = self else { return Ok(()) };
+        if let Some(name) = modalities.keys().find(|name| !towers.contains_key(name)) {
+            let problem = format!("modality `{name}` has no tower");
+            return Err(ModelError::Impossible { key: "model.towers".into(), problem });
+        }
+        if let Some(name) = towers.keys().find(|name| !modalities.contains_key(name)) {
+            let problem = format!("there is no modality `{name}`");
+            return Err(ModelError::Impossible { key: format!("model.towers.{name}"), problem });
+        }
+        Ok(())
+    }
+
+    /// Whether modalities can be read together.
+    pub(crate) fn reads_jointly(&self) -> bool {
+        !matches!(self, Self::Towers { .. })
+    }
+
+    /// FLOPs of one forward pass over one sample with as many tokens as it can have.
+    pub fn flops(&self, pass: &Pass, modalities: &Modalities) -> f64 {
+        let tokens = |name: &Name| modalities.fitted[name].modality().max_tokens();
+        let all = || pass.modalities.iter().map(tokens).sum();
+        match self {
+            Self::Shared { trunk } => trunk.flops(all()),
+            Self::Towers { towers } | Self::Fused { towers, .. } => {
+                let own: f64 = pass.modalities.iter().map(|name| towers[name].flops(tokens(name))).sum();
+                match (self, pass.modalities.len()) {
+                    (Self::Fused { joint, .. }, 2..) => own + joint.flops(all()),
+                    _ => own,
+                }
+            }
+        }
+    }
+}
+
+fn named(towers: &BTreeMap<Name, TransformerConfig>) -> Vec<(String, &TransformerConfig)> {
+    towers.iter().map(|(name, tower)| (format!("model.towers.{name}"), tower)).collect()
+}

@@ -1,0 +1,165 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use sensorium_backbone::{Draw, Linear};
+use sensorium_contract::{
+    Corruption, Head, Name, Objective, Outputs, Pass, PassOutput, Preparation, Seed,
+};
+use sensorium_modalities::{Encoder, Modalities};
+use sensorium_objectives::{AnyObjective, ObjectiveConfig, Surroundings};
+
+use crate::{Architecture, BatchPlan, ModelError, Trunks, plan::InputKey, trunks::Stage};
+
+/// Encoders, trunks, heads and objectives. Modalities are numbered in the order of their names.
+#[derive(Module, Debug)]
+pub struct Model {
+    /// Arrays to tokens, one a modality.
+    pub encoders: Vec<Encoder>,
+    /// Tokens to features.
+    pub trunks: Trunks,
+    /// Pooled features to the space that modalities share, one a modality.
+    pub projections: Vec<Linear>,
+    /// Features to losses.
+    pub objectives: Vec<AnyObjective>,
+    #[module(skip)]
+    pub(crate) parts: Arc<Parts>,
+}
+
+/// What a model knows beside its parameters.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub architecture: Architecture,
+    pub modalities: Modalities,
+    pub preparation: Preparation,
+    pub names: Vec<Name>,
+    /// What the objectives read, each pass once.
+    pub passes: Vec<Pass>,
+}
+
+impl Model {
+    /// A model with drawn weights.
+    ///
+    /// # Errors
+    /// If topology, objectives and modalities do not fit together.
+    pub fn new(
+        architecture: &Architecture,
+        modalities: Modalities,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let topology = &architecture.model.topology;
+        topology.check(&architecture.modalities)?;
+        let names: Vec<Name> = modalities.fitted.keys().cloned().collect();
+        let encoder = |name: &Name| {
+            let seed = seed.named("encoder").named(name);
+            modalities.fitted[name].encoder(name, topology.token_width(name), seed, device)
+        };
+        let projection = |name: &Name| {
+            let width = topology.tower(name).width;
+            let draw = Draw::Normal((width as f32).powf(-0.5));
+            let seed = seed.named("projection").named(name);
+            Linear::without_bias(width, architecture.model.embedding, draw, seed, device)
+        };
+        let objectives = objectives(architecture, &modalities, seed.named("objectives"), device)?;
+        Ok(Self {
+            encoders: names.iter().map(encoder).collect(),
+            trunks: Trunks::new(topology, &names, seed.named("trunks"), device),
+            projections: names.iter().map(projection).collect(),
+            parts: Arc::new(Parts {
+                architecture: architecture.clone(),
+                preparation: modalities.preparation(),
+                passes: passes(&objectives, architecture)?,
+                modalities,
+                names,
+            }),
+            objectives,
+        })
+    }
+
+    /// What it was built from.
+    pub fn architecture(&self) -> &Architecture {
+        &self.parts.architecture
+    }
+
+    /// Samples to batches.
+    pub fn preparation(&self) -> &Preparation {
+        &self.parts.preparation
+    }
+
+    /// The modalities with what they learned from data.
+    pub fn modalities(&self) -> &Modalities {
+        &self.parts.modalities
+    }
+
+    /// The passes that its objectives read, each once.
+    pub fn passes(&self) -> &[Pass] {
+        &self.parts.passes
+    }
+
+    /// Runs planned passes: embed, then each pass on what it reads.
+    pub(crate) fn forward(&self, plan: &BatchPlan) -> Outputs {
+        let device = self.projections[0].weight.device().inner();
+        let alone = |(key, input): (&InputKey, &crate::plan::Input)| {
+            let modality = self.number(&key.0);
+            let tokens = self.encoders[modality].tokens(&input.arrays, &device);
+            (key.clone(), (self.trunks.alone(modality, tokens), input.rows.len()))
+        };
+        let stages: BTreeMap<InputKey, (Stage, usize)> = plan.inputs.iter().map(alone).collect();
+        let output = |pass: &crate::plan::PlannedPass| {
+            let stage = |(key, places): (InputKey, &Vec<usize>)| {
+                let (stage, rows) = stages[&key].clone();
+                (self.number(&key.0), stage.select(places, rows))
+            };
+            let features = self.trunks.together(pass.inputs().map(stage).collect());
+            let pass = pass.plan.clone();
+            let embedding = is_embedding(&pass.pass).then(|| self.project(&pass.pass.modalities[0], &features.pooled[0].vector));
+            PassOutput { plan: pass, features: Some(features), embedding }
+        };
+        Outputs(plan.passes.iter().map(output).collect())
+    }
+
+    /// `[rows, width]` → `[rows, embedding]` of length 1
+    fn project(&self, name: &Name, pooled: &Tensor<2>) -> Tensor<2> {
+        let projected = self.projections[self.number(name)].forward(pooled.clone());
+        let length = projected.clone().square().sum_dim(1).sqrt().clamp_min(1e-12); // [rows, 1]
+        projected / length
+    }
+
+    fn number(&self, name: &Name) -> usize {
+        // Passes are made from the same names.
+        self.parts.names.binary_search(name).unwrap_or_else(|_| panic!("no modality `{name}`"))
+    }
+}
+
+/// Whether a pass gives a vector of the common space.
+pub(crate) fn is_embedding(pass: &Pass) -> bool {
+    pass.modalities.len() == 1 && pass.corruption == Corruption::None
+}
+
+fn objectives(
+    architecture: &Architecture,
+    modalities: &Modalities,
+    seed: Seed,
+    device: &Device,
+) -> Result<Vec<AnyObjective>, ModelError> {
+    let heads: BTreeMap<Name, Vec<Head>> =
+        modalities.fitted.iter().map(|(name, fitted)| (name.clone(), fitted.modality().heads())).collect();
+    let width = |names: &[Name]| architecture.model.topology.feature_width(names);
+    let build = |(number, config): (usize, &ObjectiveConfig)| {
+        let seed = seed.number(number as u64);
+        config.build(&Surroundings { modalities: &heads, width: &width, seed, device })
+    };
+    Ok(architecture.objectives.iter().enumerate().map(build).collect::<Result<_, _>>()?)
+}
+
+fn passes(objectives: &[AnyObjective], architecture: &Architecture) -> Result<Vec<Pass>, ModelError> {
+    let all: std::collections::BTreeSet<Pass> = objectives.iter().flat_map(Objective::passes).collect();
+    let joint = all.iter().find(|pass| pass.modalities.len() > 1);
+    match joint {
+        Some(pass) if !architecture.model.topology.reads_jointly() => Err(ModelError::NotJoint(pass.clone())),
+        _ => Ok(all.into_iter().collect()),
+    }
+}

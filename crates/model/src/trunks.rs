@@ -1,0 +1,162 @@
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, TensorData},
+};
+use sensorium_backbone::{Draw, Embedding, Linear, Transformer};
+use sensorium_contract::{Features, Name, Seed, Tokens};
+
+use crate::Topology;
+
+/// The Transformers of a model. Modalities are numbered in the order of their names.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum Trunks {
+    /// See [`Topology::Shared`].
+    Shared(SharedTrunk),
+    /// See [`Topology::Towers`].
+    Towers(Towers),
+    /// See [`Topology::Fused`].
+    Fused(FusedTrunks),
+}
+
+/// One trunk for all.
+#[derive(Module, Debug)]
+pub struct SharedTrunk {
+    /// Added to every token, one vector a modality.
+    pub modality: Embedding,
+    /// The trunk.
+    pub trunk: Transformer,
+}
+
+/// A trunk each.
+#[derive(Module, Debug)]
+pub struct Towers {
+    /// One a modality.
+    pub towers: Vec<Transformer>,
+}
+
+/// A trunk each, then one for all.
+#[derive(Module, Debug)]
+pub struct FusedTrunks {
+    /// One a modality.
+    pub towers: Vec<Transformer>,
+    /// From each tower's width to that of the joint trunk.
+    pub bridges: Vec<Linear>,
+    /// Added to every token of the joint trunk, one vector a modality.
+    pub modality: Embedding,
+    /// Reads the towers' features together.
+    pub joint: Transformer,
+}
+
+impl Trunks {
+    pub(crate) fn new(topology: &Topology, names: &[Name], seed: Seed, device: &Device) -> Self {
+        let tower = |name: &Name| Transformer::new(topology.tower(name), seed.named(name), device);
+        let embedding = |width| {
+            Embedding::new(names.len(), width, Draw::Normal(0.02), seed.named("modality embedding"), device)
+        };
+        match topology {
+            Topology::Shared { trunk } => Self::Shared(SharedTrunk {
+                modality: embedding(trunk.width),
+                trunk: Transformer::new(trunk, seed.named("trunk"), device),
+            }),
+            Topology::Towers { .. } => Self::Towers(Towers { towers: names.iter().map(tower).collect() }),
+            Topology::Fused { joint, .. } => Self::Fused(FusedTrunks {
+                towers: names.iter().map(tower).collect(),
+                bridges: names.iter().map(|name| bridge(topology, name, joint.width, seed, device)).collect(),
+                modality: embedding(joint.width),
+                joint: Transformer::new(joint, seed.named("joint"), device),
+            }),
+        }
+    }
+
+    /// What is computed of a modality's tokens once, whatever passes read it.
+    pub(crate) fn alone(&self, modality: usize, tokens: Tokens) -> Stage {
+        match self {
+            Self::Shared(shared) => Stage::Tokens(with_embedding(tokens, &shared.modality, modality)),
+            Self::Towers(Towers { towers }) | Self::Fused(FusedTrunks { towers, .. }) => {
+                Stage::Features(towers[modality].forward(tokens))
+            }
+        }
+    }
+
+    /// The features of a pass from the stages of its modalities.
+    ///
+    /// # Panics
+    /// For several modalities in a topology that cannot read them together: building a model
+    /// excludes it.
+    pub(crate) fn together(&self, mut stages: Vec<(usize, Stage)>) -> Features {
+        match (self, stages.len()) {
+            (Self::Shared(shared), _) => {
+                shared.trunk.forward(Tokens::concat(stages.into_iter().map(|(_, stage)| stage.into_tokens()).collect()))
+            }
+            (_, 1) => stages.remove(0).1.into_features(),
+            (Self::Fused(fused), _) => {
+                let bridged = stages.into_iter().map(|(modality, stage)| fused.bridged(modality, stage.into_tokens()));
+                fused.joint.forward(Tokens::concat(bridged.collect()))
+            }
+            (Self::Towers(_), _) => panic!("towers cannot read modalities together"),
+        }
+    }
+}
+
+impl FusedTrunks {
+    fn bridged(&self, modality: usize, tokens: Tokens) -> Tokens {
+        let values = self.bridges[modality].forward(tokens.values.clone());
+        with_embedding(Tokens { values, ..tokens }, &self.modality, modality)
+    }
+}
+
+fn bridge(topology: &Topology, name: &Name, width: usize, seed: Seed, device: &Device) -> Linear {
+    let inputs = topology.token_width(name);
+    let draw = Draw::Normal((inputs as f32).powf(-0.5));
+    Linear::new(inputs, width, draw, seed.named("bridge").named(name), device)
+}
+
+fn with_embedding(tokens: Tokens, embedding: &Embedding, modality: usize) -> Tokens {
+    let [_, width] = embedding.weight.dims();
+    let vector = embedding.weight.val().slice([modality..modality + 1, 0..width]); // [1, width]
+    Tokens { values: tokens.values + vector.unsqueeze(), ..tokens }
+}
+
+/// What is known of a modality before it meets others.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    Tokens(Tokens),
+    Features(Features),
+}
+
+impl Stage {
+    fn into_tokens(self) -> Tokens {
+        match self {
+            Self::Tokens(tokens) => tokens,
+            Self::Features(features) => features.tokens,
+        }
+    }
+
+    fn into_features(self) -> Features {
+        match self {
+            Self::Features(features) => features,
+            Self::Tokens(tokens) => Features { pooled: tokens.pool(), tokens },
+        }
+    }
+
+    /// The given rows in the given order.
+    pub(crate) fn select(self, places: &[usize], of: usize) -> Self {
+        if places.len() == of && places.iter().enumerate().all(|(at, &place)| at == place) {
+            return self;
+        }
+        let select = |tokens: Tokens| {
+            let index: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+            let index = Tensor::from_data(TensorData::from(index.as_slice()), &tokens.values.device().inner());
+            let mask = tokens.mask.map(|mask| mask.select(0, index.clone()));
+            Tokens { values: tokens.values.select(0, index), mask, segments: tokens.segments }
+        };
+        match self {
+            Self::Tokens(tokens) => Self::Tokens(select(tokens)),
+            Self::Features(features) => {
+                let tokens = select(features.tokens);
+                Self::Features(Features { pooled: tokens.pool(), tokens })
+            }
+        }
+    }
+}

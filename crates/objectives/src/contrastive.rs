@@ -1,0 +1,92 @@
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, activation::log_softmax},
+};
+use sensorium_backbone::{Draw, param};
+use sensorium_contract::{Batch, Loss, LossPart, Name, Objective, Outputs, Pass};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Duplicates, ObjectiveError, Surroundings,
+    pairs::{self, Sides},
+};
+
+/// Symmetric InfoNCE with a learned temperature (CLIP, Radford et al. 2021, figure 3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContrastiveConfig {
+    /// Pairs of modalities; all, if none are named.
+    pub pairs: Vec<[Name; 2]>,
+    /// Samples of equal content within a batch.
+    pub duplicates: Duplicates,
+    /// Start of the temperature by which similarities are divided.
+    pub temperature: f32,
+    /// Factor in the sum of losses, shared by the pairs.
+    pub weight: f32,
+}
+
+impl Default for ContrastiveConfig {
+    fn default() -> Self {
+        Self { pairs: Vec::new(), duplicates: Duplicates::Positive, temperature: 0.07, weight: 1.0 }
+    }
+}
+
+/// See [`ContrastiveConfig`].
+#[derive(Module, Debug)]
+pub struct Contrastive {
+    /// Logarithm of the factor on similarities, one a pair, `[pairs]`.
+    pub log_scale: Param<Tensor<1>>,
+    #[module(skip)]
+    config: ContrastiveConfig,
+}
+
+/// Similarities are multiplied by at most this (CLIP, section 2.5).
+const MAX_SCALE: f32 = 100.0;
+
+impl Contrastive {
+    /// The objective for a recipe's modalities.
+    pub fn new(config: &ContrastiveConfig, surroundings: &Surroundings) -> Result<Self, ObjectiveError> {
+        let pairs = pairs::resolve("contrastive", &config.pairs, surroundings.modalities)?;
+        let start = Draw::Constant(-config.temperature.ln());
+        let log_scale = param([pairs.len()], start, surroundings.seed, surroundings.device);
+        Ok(Self { log_scale, config: ContrastiveConfig { pairs, ..config.clone() } })
+    }
+
+    fn pair_loss(&self, pair: usize, sides: Sides) -> Tensor<1> {
+        let scale = self.log_scale.val().slice([pair..pair + 1]).clamp_max(MAX_SCALE.ln()).exp();
+        let logits = sides.left.matmul(sides.right.transpose()) * scale.unsqueeze(); // [n, n]
+        let diagonal = pairs::diagonal(sides.items, &logits.device().inner());
+        let (logits, partners) = match (sides.duplicates, self.config.duplicates) {
+            (None, _) => (logits, diagonal),
+            (Some(same), Duplicates::Positive) => (logits, diagonal.bool_or(same)),
+            (Some(same), Duplicates::Ignored) => (logits.mask_fill(same, -1e9), diagonal),
+        };
+        let partners = partners.float(); // [n, n], symmetric
+        let direction = |logits: Tensor<2>| {
+            let share = partners.clone() / partners.clone().sum_dim(1); // rows sum to 1
+            (log_softmax(logits, 1) * share).sum().neg() / sides.items as f32
+        };
+        (direction(logits.clone()) + direction(logits.transpose())) / 2.0
+    }
+}
+
+impl Objective for Contrastive {
+    fn passes(&self) -> Vec<Pass> {
+        pairs::passes(&self.config.pairs)
+    }
+
+    fn compares_samples(&self) -> bool {
+        true
+    }
+
+    fn loss(&self, outputs: &Outputs, batch: &Batch) -> Loss {
+        let weight = self.config.weight / self.config.pairs.len() as f32;
+        let part = |(pair, names): (usize, &[Name; 2])| {
+            let sides = Sides::of(names, outputs, batch)?;
+            let items = sides.items;
+            let name = format!("contrastive {}-{}", names[0], names[1]);
+            Some(LossPart { name, value: self.pair_loss(pair, sides), weight, items })
+        };
+        Loss { parts: self.config.pairs.iter().enumerate().filter_map(part).collect() }
+    }
+}

@@ -1,0 +1,97 @@
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, activation::log_sigmoid},
+};
+use sensorium_backbone::{Draw, param};
+use sensorium_contract::{Batch, Loss, LossPart, Name, Objective, Outputs, Pass};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Duplicates, ObjectiveError, Surroundings,
+    pairs::{self, Sides},
+};
+
+/// A yes or no for each pair of samples (SigLIP, Zhai et al. 2023, algorithm 1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairwiseSigmoidConfig {
+    /// Pairs of modalities; all, if none are named.
+    pub pairs: Vec<[Name; 2]>,
+    /// Samples of equal content within a batch.
+    pub duplicates: Duplicates,
+    /// Start of the factor on similarities.
+    pub scale: f32,
+    /// Start of the bias, negative because most pairs are no partners.
+    pub bias: f32,
+    /// Factor in the sum of losses, shared by the pairs.
+    pub weight: f32,
+}
+
+impl Default for PairwiseSigmoidConfig {
+    fn default() -> Self {
+        Self { pairs: Vec::new(), duplicates: Duplicates::Positive, scale: 10.0, bias: -10.0, weight: 1.0 }
+    }
+}
+
+/// See [`PairwiseSigmoidConfig`].
+#[derive(Module, Debug)]
+pub struct PairwiseSigmoid {
+    /// Logarithm of the factor on similarities, one a pair, `[pairs]`.
+    pub log_scale: Param<Tensor<1>>,
+    /// Added to similarities, one a pair, `[pairs]`.
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    config: PairwiseSigmoidConfig,
+}
+
+impl PairwiseSigmoid {
+    /// The objective for a recipe's modalities.
+    pub fn new(config: &PairwiseSigmoidConfig, surroundings: &Surroundings) -> Result<Self, ObjectiveError> {
+        let Surroundings { seed, device, .. } = *surroundings;
+        let pairs = pairs::resolve("pairwise-sigmoid", &config.pairs, surroundings.modalities)?;
+        let log_scale = param([pairs.len()], Draw::Constant(config.scale.ln()), seed, device);
+        let bias = param([pairs.len()], Draw::Constant(config.bias), seed, device);
+        Ok(Self { log_scale, bias, config: PairwiseSigmoidConfig { pairs, ..config.clone() } })
+    }
+
+    fn pair_loss(&self, pair: usize, sides: Sides) -> Tensor<1> {
+        let of_pair = |values: &Param<Tensor<1>>| values.val().slice([pair..pair + 1]);
+        let scale = of_pair(&self.log_scale).exp().unsqueeze();
+        let bias = of_pair(&self.bias).unsqueeze();
+        let logits = sides.left.matmul(sides.right.transpose()) * scale + bias; // [n, n]
+        let diagonal = pairs::diagonal(sides.items, &logits.device().inner());
+        let (partners, counted) = match (sides.duplicates, self.config.duplicates) {
+            (None, _) => (diagonal, None),
+            (Some(same), Duplicates::Positive) => (diagonal.bool_or(same), None),
+            (Some(same), Duplicates::Ignored) => (diagonal, Some(same.bool_not().float())),
+        };
+        let sign = partners.float().mul_scalar(2.0).sub_scalar(1.0); // 1 for partners, -1 for others
+        let losses = log_sigmoid(logits * sign).neg(); // [n, n]
+        let losses = match counted {
+            Some(counted) => losses * counted,
+            None => losses,
+        };
+        losses.sum() / sides.items as f32
+    }
+}
+
+impl Objective for PairwiseSigmoid {
+    fn passes(&self) -> Vec<Pass> {
+        pairs::passes(&self.config.pairs)
+    }
+
+    fn compares_samples(&self) -> bool {
+        true
+    }
+
+    fn loss(&self, outputs: &Outputs, batch: &Batch) -> Loss {
+        let weight = self.config.weight / self.config.pairs.len() as f32;
+        let part = |(pair, names): (usize, &[Name; 2])| {
+            let sides = Sides::of(names, outputs, batch)?;
+            let items = sides.items;
+            let name = format!("pairwise sigmoid {}-{}", names[0], names[1]);
+            Some(LossPart { name, value: self.pair_loss(pair, sides), weight, items })
+        };
+        Loss { parts: self.config.pairs.iter().enumerate().filter_map(part).collect() }
+    }
+}
