@@ -45,7 +45,8 @@ struct Occurrence {
 }
 
 /// Merges the most frequent pair again and again (Sennrich et al. 2016); of equally frequent pairs
-/// the one with the least ids. `words` are distinct, with their counts, in a fixed order.
+/// the one with the least ids. `words` are distinct, with their counts; their
+/// order changes nothing.
 pub(super) fn learn(words: &[(String, u64)], learning: &Learning<'_>) -> Subwords {
     let mut vocabulary = alphabet(words, learning);
     let mut ids: HashMap<String, u32> = vocabulary.iter().cloned().zip(0..).collect();
@@ -138,10 +139,6 @@ fn apply(pair: Pair, id: u32, words: &mut [Word], pairs: &mut HashMap<Pair, Occu
     for place in places {
         let word = &mut words[place as usize];
         for (changed, by) in merge(&mut word.symbols, pair, id) {
-            // The merged pair itself is gone, overlapping occurrences (`aaa`) too.
-            if changed == pair {
-                continue;
-            }
             let occurrence = pairs.entry(changed).or_default();
             occurrence.count += by * word.count;
             if by > 0 {
@@ -234,6 +231,7 @@ mod tests {
     fn the_alphabet_keeps_the_most_frequent_symbols() {
         let subwords = learned(&[("ab", 5), ("cb", 1)], "##", 2);
         assert_eq!(subwords.vocabulary, ["##b", "a"]);
+        assert_eq!(learned(&[("ab", 5), ("cb", 5)], "##", 2).vocabulary, ["##b", "a"], "a tie");
         assert_eq!(learned(&[("ab", 5), ("cb", 5)], "##", 4).vocabulary, ["##b", "a", "c", "ab"]);
     }
 }

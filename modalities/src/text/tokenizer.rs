@@ -97,7 +97,7 @@ pub(super) fn train(
     Ok(format!("{:#}\n", layout(training, &subwords)))
 }
 
-/// Distinct words of the texts with their counts, sorted. Of characters each is a word.
+/// Distinct words of the texts with their counts, in no order. Of characters each is a word.
 fn count_words(training: &Training, texts: &mut dyn Iterator<Item = String>) -> Result<Vec<(String, u64)>, TextError> {
     let empty = Subwords { vocabulary: Vec::new(), merges: Vec::new() };
     let splitter = parse(&layout(training, &empty).to_string(), "a new tokenizer")?;
@@ -120,9 +120,7 @@ fn count_words(training: &Training, texts: &mut dyn Iterator<Item = String>) -> 
             }
         }
     }
-    let mut words: Vec<_> = counts.into_iter().collect();
-    words.sort_unstable();
-    Ok(words)
+    Ok(counts.into_iter().collect())
 }
 
 /// A text as the model of a tokenizer sees it: normalised, in words.
@@ -180,7 +178,7 @@ fn layout(training: &Training, subwords: &Subwords) -> Json {
     let model = match training.kind {
         TokenizerKind::WordPiece => json!({
             "type": "WordPiece", "unk_token": SPECIAL[1], "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100, "vocab": vocabulary,
+            "max_input_chars_per_word": 1000, "vocab": vocabulary,
         }),
         _ => json!({
             "type": "BPE", "dropout": null, "unk_token": SPECIAL[1], "continuing_subword_prefix": null,
