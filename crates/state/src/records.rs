@@ -14,6 +14,7 @@ use crate::StateError;
 pub struct Records {
     path: PathBuf,
     file: File,
+    length: u64,
 }
 
 #[derive(serde::Deserialize)]
@@ -22,20 +23,28 @@ struct Stamp {
 }
 
 impl Records {
-    /// Opens or creates the file and drops every line after `step`, which a run that was stopped
-    /// later than its last checkpoint has left, and a line that was not finished.
+    /// Opens or creates the file and drops what a run that was stopped later than its last
+    /// checkpoint has left: everything beyond `length` bytes, every line after `step`, and a line
+    /// that was not finished.
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn open(path: &Path, step: u64) -> Result<Self, StateError> {
-        let open = || -> io::Result<File> {
+    pub fn open(path: &Path, step: u64, length: Option<u64>) -> Result<Self, StateError> {
+        let open = || -> io::Result<(File, u64)> {
             let file = OpenOptions::new().create(true).append(true).open(path)?;
             let text = fs::read(path)?;
-            file.set_len(kept(&text, step) as u64)?;
-            Ok(file)
+            let end = length.map_or(text.len(), |length| text.len().min(length as usize));
+            let length = kept(&text[..end], step) as u64;
+            file.set_len(length)?;
+            Ok((file, length))
         };
-        let file = open().map_err(|error| StateError::io("open", path, error))?;
-        Ok(Self { path: path.to_owned(), file })
+        let (file, length) = open().map_err(|error| StateError::io("open", path, error))?;
+        Ok(Self { path: path.to_owned(), file, length })
+    }
+
+    /// Bytes so far.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// Appends one line.
@@ -47,7 +56,9 @@ impl Records {
         let mut line = serde_json::to_vec(record).map_err(damaged)?;
         line.push(b'\n');
         // One write a line, without a buffer: a killed process loses nothing.
-        self.file.write_all(&line).map_err(|error| StateError::io("write", &self.path, error))
+        self.file.write_all(&line).map_err(|error| StateError::io("write", &self.path, error))?;
+        self.length += line.len() as u64;
+        Ok(())
     }
 
     /// Brings all lines to the disk.
@@ -78,7 +89,7 @@ mod tests {
     fn lines_after_the_step_and_torn_lines_go() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("metrics.jsonl");
-        let mut records = Records::open(&path, 0).unwrap();
+        let mut records = Records::open(&path, 0, None).unwrap();
         for step in 1..=5 {
             records.append(&json!({ "step": step, "loss": 0.5 })).unwrap();
         }
@@ -86,10 +97,16 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
 
         fs::write(&path, format!("{whole}{{\"step\": 5, \"lo")).unwrap();
-        Records::open(&path, 5).unwrap();
+        Records::open(&path, 5, None).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), whole);
 
-        let mut records = Records::open(&path, 3).unwrap();
+        let end = Records::open(&path, 5, None).unwrap().length();
+        assert_eq!(end, whole.len() as u64);
+        let evaluated = whole.lines().last().unwrap().len() as u64 + 1;
+        Records::open(&path, 5, Some(end - evaluated)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
+
+        let mut records = Records::open(&path, 3, None).unwrap();
         records.append(&json!({ "step": 4, "loss": 0.5 })).unwrap();
         let lines = fs::read_to_string(&path).unwrap();
         assert_eq!(lines, whole.lines().take(4).map(|line| format!("{line}\n")).collect::<String>());

@@ -202,12 +202,12 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Opens a file of records and drops what was recorded after `step`.
+    /// Opens a file of records as [`Records::open`] does.
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn records(&self, name: &str, step: u64) -> Result<Records, StateError> {
-        Records::open(&self.path.join(name), step)
+    pub fn records(&self, name: &str, step: u64, length: Option<u64>) -> Result<Records, StateError> {
+        Records::open(&self.path.join(name), step, length)
     }
 }
 
