@@ -65,7 +65,7 @@ impl Mapping {
     }
 
     /// The column that the key comes from, among those that a record or table has.
-    pub fn key_column<'a>(&'a self, has: impl Fn(&str) -> bool) -> Option<&'a str> {
+    pub fn key_column(&self, has: impl Fn(&str) -> bool) -> Option<&str> {
         match &self.key {
             Some(key) => has(key).then_some(key),
             None => ["key", "id"].into_iter().find(|name| has(name)),

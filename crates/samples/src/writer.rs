@@ -125,9 +125,12 @@ impl TarWriter {
     }
 }
 
-/// Suffixes and contents, sorted by suffix.
-fn files(sample: &Sample) -> Result<Vec<(String, Box<[u8]>)>, String> {
-    let mut files: Vec<(String, Box<[u8]>)> = Vec::new();
+/// Suffix and content.
+type NewFile = (String, Box<[u8]>);
+
+/// A sample's members, sorted by suffix.
+fn files(sample: &Sample) -> Result<Vec<NewFile>, String> {
+    let mut files: Vec<NewFile> = Vec::new();
     let mut members = serde_json::Map::new();
     for (field, value) in &sample.fields {
         match value {

@@ -35,10 +35,13 @@ struct Stretch {
     memory: f64,
 }
 
+/// Epoch and number of a window, and its samples.
+type Permutation = ((u64, usize), Arc<Vec<usize>>);
+
 #[derive(Debug, Default)]
 struct Ready {
     epochs: Vec<Arc<Epoch>>,
-    windows: Vec<((u64, usize), Arc<Vec<usize>>)>,
+    windows: Vec<Permutation>,
 }
 
 /// An epoch's order of pieces.

@@ -93,15 +93,13 @@ fn open_table(
     if state == State::Quoted {
         return Err(damaged(&table.file.path, "a quote is not closed before the end of the file"));
     }
-    let columns = match header {
-        true => table.take_first(limit)?.map(|first| cells(&first, delimiter)),
-        false if table.len() == 0 => None,
-        false => Some(vec![
-            String::new();
-            cells(&table.text(0, limit).map_err(SourceError::damaged(&table.file.path))?, delimiter)
-                .len()
-        ]),
+    let first = match header {
+        true => table.take_first(limit)?,
+        false => table.first(limit)?,
     };
+    let names =
+        |first: String| cells(&first, delimiter).into_iter().map(|name| if header { name } else { String::new() });
+    let columns: Option<Vec<String>> = first.map(|first| names(first).collect());
     let Some(mut columns) = columns else {
         return Err(SourceError::Empty { path: table.file.path.display().to_string() });
     };

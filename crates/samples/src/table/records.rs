@@ -39,14 +39,19 @@ impl Records {
         self.starts.len() - 1
     }
 
+    /// The text of the first record, if there is one.
+    pub fn first(&self, limit: u64) -> Result<Option<String>, SourceError> {
+        let first = (self.len() > 0).then(|| self.text(0, limit));
+        first.transpose().map_err(SourceError::damaged(&self.file.path))
+    }
+
     /// The first record, taken out of the samples: the names of columns.
     pub fn take_first(&mut self, limit: u64) -> Result<Option<String>, SourceError> {
-        if self.len() == 0 {
-            return Ok(None);
+        let first = self.first(limit)?;
+        if first.is_some() {
+            self.starts.remove(0);
         }
-        let text = self.text(0, limit).map_err(SourceError::damaged(&self.file.path))?;
-        self.starts.remove(0);
-        Ok(Some(text))
+        Ok(first)
     }
 
     /// The text of one record, with what follows it up to the next.

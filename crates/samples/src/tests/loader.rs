@@ -45,6 +45,8 @@ fn augmentation_depends_on_the_step() {
     let batches = batches(train(&prepared, 0..3));
     let values: BTreeSet<u32> = batches.iter().map(|batch| value(batch, "7").to_bits()).collect();
     assert_eq!(values.len(), 3, "an epoch is one step here, each with other random numbers");
+    let added = |key: &str| value(&batches[0], key) - key.parse::<f32>().unwrap();
+    assert_ne!(added("7"), added("8"), "each sample gets its own");
 }
 
 #[test]

@@ -28,6 +28,9 @@ fn all_kinds_of_fields_come_back() {
         [samples[0].clone(), sample(&format!("{}x", samples[1].key), &[("text", text("t"))]), samples[2].clone()];
     write_tar(&folder.path().join("x.tar"), &samples);
     assert_eq!(all(&open("x.tar", folder.path()).unwrap()), samples);
+    let mut archive = tar::Archive::new(fs::File::open(folder.path().join("x.tar")).unwrap());
+    let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    assert_eq!(names.take(4).collect::<Vec<_>>(), ["a/b.jpg", "a/b.json", "a/b.left_eye.jpg", "a/b.volume.bin"]);
     write_tar(&folder.path().join("y.tar"), &samples);
     assert_eq!(fs::read(folder.path().join("x.tar")).unwrap(), fs::read(folder.path().join("y.tar")).unwrap());
 }
