@@ -36,7 +36,7 @@ pub fn search(queries: ArrayView2<f32>, vectors: ArrayView2<f32>, k: usize) -> V
 pub(crate) fn each_query<S, T: Send>(
     queries: ArrayView2<f32>,
     vectors: ArrayView2<f32>,
-    scratch: impl Fn() -> S + Sync,
+    scratch: impl Fn() -> S + Send + Sync,
     judge: impl Fn(&mut S, usize, &[f32]) -> T + Sync,
 ) -> Vec<T> {
     let count = queries.nrows();

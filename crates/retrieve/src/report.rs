@@ -123,13 +123,13 @@ impl RetrievalReport {
         sum / self.directions.len().max(1) as f64
     }
 
-    /// All numbers by name, for logs: `retrieval/image→text/recall@1`,
-    /// `retrieval/image→text/equal content/recall@1`, `retrieval/image→text/chance` …
+    /// All numbers by name, for logs: `image→text/recall@1`, `image→text/median rank`,
+    /// `image→text/chance`, `image→text/equal content/recall@1` …
     pub fn metrics(&self) -> Vec<(String, f64)> {
         let mut metrics = Vec::new();
         for direction in self.directions.iter().chain(&self.several) {
             for (kind, values) in [("", &direction.own_partner), ("equal content/", &direction.equal_content)] {
-                let prefix = format!("retrieval/{}/{kind}", direction.name());
+                let prefix = format!("{}/{kind}", direction.name());
                 metrics.extend([
                     (format!("{prefix}recall@1"), values.recall_at_1),
                     (format!("{prefix}recall@5"), values.recall_at_5),

@@ -324,7 +324,7 @@ fn report_is_json_and_a_table() {
     println!("{text}");
     let widths: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
     assert!(widths.iter().all(|width| *width == widths[0]), "ragged table:\n{text}");
-    assert!(report.metrics().iter().any(|(name, _)| name == "retrieval/a+b→c/equal content/recall@1"));
+    assert!(report.metrics().iter().any(|(name, _)| name == "a+b→c/equal content/recall@1"));
 }
 
 /// `cargo test --release -p sensorium-retrieve speed -- --ignored --nocapture`
