@@ -1,6 +1,6 @@
 use burn::tensor::{Bool, Tensor};
 
-use crate::{Activation, AttentionOptions, attention, bias_activation, coverage::Operation, layer_norm, linear};
+use crate::{Activation, AttentionOptions, attention, bias_activation, coverage::Operation, flex, layer_norm, linear};
 
 /// The parameters of one block.
 #[derive(Clone, Debug)]
@@ -53,11 +53,20 @@ pub struct BlockOptions {
 /// `x` `[rows, tokens, width]`, `mask` `[rows, tokens]` true where a token is real →
 /// `[rows, tokens, width]`
 pub fn block(x: Tensor<3>, mask: Option<&Tensor<2, Bool>>, weights: BlockWeights, options: BlockOptions) -> Tensor<3> {
+    if let Some(output) = flex::block(&x, mask, &weights, options) {
+        Operation::Block.count_fused();
+        return output;
+    }
     Operation::Block.count_composed();
     composed(x, mask, weights, options)
 }
 
-fn composed(x: Tensor<3>, mask: Option<&Tensor<2, Bool>>, weights: BlockWeights, options: BlockOptions) -> Tensor<3> {
+pub(crate) fn composed(
+    x: Tensor<3>,
+    mask: Option<&Tensor<2, Bool>>,
+    weights: BlockWeights,
+    options: BlockOptions,
+) -> Tensor<3> {
     let BlockOptions { heads, causal, activation, epsilon } = options;
     let w = weights;
     let normed = layer_norm(x.clone(), w.norm1_gamma, w.norm1_beta, epsilon);

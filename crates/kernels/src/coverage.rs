@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The operations of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,4 +69,28 @@ pub fn coverage() -> Vec<Coverage> {
         composed: COMPOSED[operation as usize].load(Ordering::Relaxed),
     };
     Operation::ALL.into_iter().map(row).collect()
+}
+
+/// How far operations may be fused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fusion {
+    /// Everything is composed of Burn's own operations.
+    Off,
+    /// Single operations are fused, a block is composed of them.
+    Operations,
+    /// Whole blocks too.
+    #[default]
+    Blocks,
+}
+
+static FUSION: AtomicU8 = AtomicU8::new(Fusion::Blocks as u8);
+
+/// Sets it for the whole process, to measure and to compare; the default is the fastest.
+pub fn set_fusion(fusion: Fusion) {
+    FUSION.store(fusion as u8, Ordering::Relaxed);
+}
+
+/// Whether fusion goes at least as far.
+pub(crate) fn fuses(fusion: Fusion) -> bool {
+    FUSION.load(Ordering::Relaxed) >= fusion as u8
 }

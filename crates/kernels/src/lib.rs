@@ -11,14 +11,17 @@ mod attention;
 mod block;
 mod coverage;
 mod cross_entropy;
+mod flex;
 mod linear;
 mod norm;
+#[cfg(test)]
+mod tests;
 
 pub use activation::{Activation, bias_activation};
 pub use adamw::{AdamwMoments, AdamwOptions, AdamwStep, adamw_step, squared_norm};
 pub use attention::{AttentionInputs, AttentionOptions, Scores, attention, attention_general};
 pub use block::{BlockOptions, BlockWeights, block};
-pub use coverage::{Coverage, coverage};
+pub use coverage::{Coverage, Fusion, coverage, set_fusion};
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
 pub use norm::layer_norm;

@@ -1,0 +1,419 @@
+//! Matrix products with the right operand packed into panels.
+//!
+//! Every element is one chain `start + Σ a·b` in ascending order of the inner index, wherever it
+//! stands in the matrix and however the work is split: results do not depend on the batch, on
+//! padding or on threads.
+
+use std::marker::PhantomData;
+
+use super::{
+    buffer::Buffer,
+    simd::{Kernel, Simd, dispatch, panel_width},
+};
+
+/// A strided matrix that is read: element `(i, j)` is at `values[i · row + j · column]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Strided<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// Rows one after the other, `stride` apart.
+    pub(crate) fn rows(values: &'a [f32], stride: usize) -> Self {
+        Self { values, row: stride, column: 1 }
+    }
+
+    /// The transpose of [`Strided::rows`].
+    pub(crate) fn columns(values: &'a [f32], stride: usize) -> Self {
+        Self { values, row: 1, column: stride }
+    }
+
+    fn covers(&self, rows: usize, columns: usize) -> bool {
+        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
+    }
+}
+
+/// A right operand `[inner, columns]`, cut into panels of [`panel_width`] columns, each of which
+/// is contiguous and filled up with zeros.
+#[derive(Debug, Default)]
+pub(crate) struct Panels {
+    values: Buffer,
+    inner: usize,
+    columns: usize,
+}
+
+impl Panels {
+    /// A packed copy of a matrix.
+    pub(crate) fn pack(matrix: Strided, inner: usize, columns: usize) -> Self {
+        let mut panels = Self::default();
+        panels.repack(matrix, inner, columns);
+        panels
+    }
+
+    /// Packs another matrix into the same memory.
+    pub(crate) fn repack(&mut self, matrix: Strided, inner: usize, columns: usize) {
+        assert!(matrix.covers(inner, columns), "matrix smaller than [{inner}, {columns}]");
+        let width = panel_width();
+        let size = columns.div_ceil(width) * inner * width;
+        self.values.resize(size);
+        (self.inner, self.columns) = (inner, columns);
+        for (panel, first) in self.values.chunks_exact_mut(inner * width).zip((0..columns).step_by(width)) {
+            let count = width.min(columns - first);
+            if count < width {
+                panel.fill(0.0);
+            }
+            pack_panel(panel, width, &matrix.values[first * matrix.column..], matrix, count);
+        }
+    }
+}
+
+fn pack_panel(panel: &mut [f32], width: usize, source: &[f32], matrix: Strided, count: usize) {
+    if matrix.column == 1 {
+        for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+            row[..count].copy_from_slice(&source[k * matrix.row..][..count]);
+        }
+    } else if matrix.row == 1 {
+        // Eight columns at a time, so that the lines written stay in the first cache.
+        let inner = panel.len() / width;
+        for j in (0..count).step_by(8) {
+            let group = 8.min(count - j);
+            for k in 0..inner {
+                for i in 0..group {
+                    panel[k * width + j + i] = source[(j + i) * matrix.column + k];
+                }
+            }
+        }
+    } else {
+        for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+            for (j, x) in row[..count].iter_mut().enumerate() {
+                *x = source[k * matrix.row + j * matrix.column];
+            }
+        }
+    }
+}
+
+/// Columns of a matrix that is written, with rows `stride` apart.
+pub(crate) struct Window<'a> {
+    start: *mut f32,
+    /// Numbers from `start` to the end of the matrix.
+    length: usize,
+    columns: usize,
+    stride: usize,
+    matrix: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a window is the only access to its columns, as a mutable slice would be.
+unsafe impl Send for Window<'_> {}
+
+impl<'a> Window<'a> {
+    /// A whole matrix, or what follows its first number where its rows hold more than is written.
+    pub(crate) fn new(matrix: &'a mut [f32], stride: usize) -> Self {
+        Self { start: matrix.as_mut_ptr(), length: matrix.len(), columns: stride, stride, matrix: PhantomData }
+    }
+
+    /// The same window, for one of several writes.
+    pub(crate) fn again(&mut self) -> Window<'_> {
+        Window { matrix: PhantomData, ..*self }
+    }
+
+    /// The rows before `row`, and the others.
+    pub(crate) fn split_rows(self, row: usize) -> (Self, Self) {
+        let first = row * self.stride;
+        assert!(first <= self.length, "no row {row}");
+        let below = Self { start: self.start.wrapping_add(first), length: self.length - first, ..self };
+        (Self { length: first, ..self }, below)
+    }
+
+    /// The columns before `column`, and the others.
+    pub(crate) fn split(self, column: usize) -> (Self, Self) {
+        assert!(column <= self.columns && column <= self.length, "no column {column}");
+        let right = Self {
+            start: self.start.wrapping_add(column),
+            length: self.length - column,
+            columns: self.columns - column,
+            ..self
+        };
+        (Self { columns: column, ..self }, right)
+    }
+}
+
+/// What a product starts from.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    /// Zero.
+    Zero,
+    /// A row added to each row.
+    Bias(&'a [f32]),
+    /// What stands in the output.
+    Output,
+    /// What stands in the output, and a row added to each row.
+    OutputAndBias(&'a [f32]),
+}
+
+/// `output = start + left · right`
+pub(crate) struct Product<'a> {
+    /// `[rows, inner]`
+    pub(crate) left: Strided<'a>,
+    /// `[inner, columns]`
+    pub(crate) right: &'a Panels,
+    pub(crate) rows: usize,
+    pub(crate) output: Window<'a>,
+    pub(crate) start: Start<'a>,
+}
+
+/// Inner indices that a tile covers before the next panel's turn: what it reads then stays in the
+/// first cache.
+const INNER_BLOCK: usize = 288;
+
+impl Product<'_> {
+    /// Computes it.
+    pub(crate) fn run(self) {
+        let Panels { inner, columns, .. } = *self.right;
+        if self.rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(self.left.covers(self.rows, inner), "left operand too small");
+        let Window { length, columns: most, stride, .. } = self.output;
+        assert!(columns <= most && (self.rows - 1) * stride + columns <= length, "output too small");
+        if let Start::Bias(bias) | Start::OutputAndBias(bias) = self.start {
+            assert!(bias.len() >= columns, "bias too small");
+        }
+        dispatch(self);
+    }
+}
+
+impl Kernel for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Panels { values, inner, columns } = self.right;
+        let width = 2 * S::LANES;
+        let blocks = inner.div_ceil(INNER_BLOCK).max(1);
+        let length = inner.div_ceil(blocks);
+        for k in (0..blocks).map(|block| block * length) {
+            let length = length.min(inner - k);
+            for (panel, column) in (0..*columns).step_by(width).enumerate() {
+                let place = Place {
+                    left: self.left.values.as_ptr().wrapping_add(k * self.left.column),
+                    row: self.left.row,
+                    column: self.left.column,
+                    panel: values[panel * inner * width + k * width..].as_ptr(),
+                    inner: length,
+                    output: self.output.start.wrapping_add(column),
+                    stride: self.output.stride,
+                    bias: match self.start {
+                        Start::Bias(bias) | Start::OutputAndBias(bias) if k == 0 => bias[column..].as_ptr(),
+                        _ => std::ptr::null(),
+                    },
+                    keep: k > 0 || matches!(self.start, Start::Output | Start::OutputAndBias(_)),
+                    count: width.min(columns - column),
+                };
+                // SAFETY: `Product::run` has checked that all of it is inside the slices.
+                unsafe { panel_product(s, place, self.rows) };
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    left: *const f32,
+    row: usize,
+    column: usize,
+    panel: *const f32,
+    inner: usize,
+    output: *mut f32,
+    stride: usize,
+    bias: *const f32,
+    keep: bool,
+    count: usize,
+}
+
+/// All rows of one panel, in tiles of nearly equal height.
+#[inline(always)]
+unsafe fn panel_product<S: Simd>(s: S, place: Place, rows: usize) {
+    let tiles = rows.div_ceil(S::TILE_ROWS);
+    let (height, taller) = (rows / tiles, rows % tiles);
+    let mut first = 0;
+    for index in 0..tiles {
+        let height = height + usize::from(index < taller);
+        let place = Place {
+            left: place.left.wrapping_add(first * place.row),
+            output: place.output.wrapping_add(first * place.stride),
+            ..place
+        };
+        // SAFETY: the caller's contract, for a part of the rows.
+        unsafe {
+            match height {
+                1 => tile::<S, 1>(s, place),
+                2 => tile::<S, 2>(s, place),
+                3 => tile::<S, 3>(s, place),
+                4 => tile::<S, 4>(s, place),
+                5 if S::TILE_ROWS >= 5 => tile::<S, 5>(s, place),
+                6 if S::TILE_ROWS >= 6 => tile::<S, 6>(s, place),
+                7 if S::TILE_ROWS >= 7 => tile::<S, 7>(s, place),
+                8 if S::TILE_ROWS >= 8 => tile::<S, 8>(s, place),
+                9 if S::TILE_ROWS >= 9 => tile::<S, 9>(s, place),
+                10 if S::TILE_ROWS >= 10 => tile::<S, 10>(s, place),
+                11 if S::TILE_ROWS >= 11 => tile::<S, 11>(s, place),
+                12 if S::TILE_ROWS >= 12 => tile::<S, 12>(s, place),
+                13 if S::TILE_ROWS >= 13 => tile::<S, 13>(s, place),
+                _ => tile::<S, 14>(s, place),
+            }
+        }
+        first += height;
+    }
+}
+
+/// `ROWS` rows of one panel, with all sums in registers.
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize>(s: S, place: Place) {
+    let Place { row, column, panel, inner, stride, .. } = place;
+    // SAFETY (of the whole): the caller's contract.
+    unsafe {
+        let mut sums = [[s.splat(0.0); 2]; ROWS];
+        if !place.bias.is_null() {
+            let bias = load_pair(s, place.bias, place.count);
+            sums = [bias; ROWS];
+        }
+        if place.keep {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let [low, high] = load_pair(s, place.output.add(i * stride), place.count);
+                *sums = [s.add(sums[0], low), s.add(sums[1], high)];
+            }
+        }
+        let mut right = panel;
+        let mut left = place.left;
+        for _ in 0..inner {
+            let (low, high) = (s.load(right), s.load(right.add(S::LANES)));
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let x = s.splat(*left.add(i * row));
+                *sums = [s.fma(x, low, sums[0]), s.fma(x, high, sums[1])];
+            }
+            right = right.add(2 * S::LANES);
+            left = left.wrapping_add(column);
+        }
+        for (i, &sums) in sums.iter().enumerate() {
+            store_pair(s, place.output.add(i * stride), place.count, sums);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn load_pair<S: Simd>(s: S, at: *const f32, count: usize) -> [S::V; 2] {
+    // SAFETY: `count` numbers are readable.
+    unsafe {
+        if count == 2 * S::LANES {
+            [s.load(at), s.load(at.add(S::LANES))]
+        } else if count > S::LANES {
+            [s.load(at), s.load_first(at.add(S::LANES), count - S::LANES)]
+        } else if count == S::LANES {
+            [s.load(at), s.splat(0.0)]
+        } else {
+            [s.load_first(at, count), s.splat(0.0)]
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store_pair<S: Simd>(s: S, at: *mut f32, count: usize, [low, high]: [S::V; 2]) {
+    // SAFETY: `count` numbers are writable.
+    unsafe {
+        if count == 2 * S::LANES {
+            s.store(at, low);
+            s.store(at.add(S::LANES), high);
+        } else if count > S::LANES {
+            s.store(at, low);
+            s.store_first(at.add(S::LANES), count - S::LANES, high);
+        } else if count == S::LANES {
+            s.store(at, low);
+        } else {
+            s.store_first(at, count, low);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn equals_plain_loops_for_all_shapes_and_layouts() {
+        for (rows, inner, columns) in [(1, 1, 1), (3, 7, 5), (6, 300, 16), (65, 12, 33), (29, 600, 48), (13, 32, 65)] {
+            for (transposed_left, transposed_right) in [(false, false), (true, false), (false, true)] {
+                let (a, b, bias) = (numbers(rows * inner, 1), numbers(inner * columns, 2), numbers(columns, 3));
+                let left = if transposed_left { Strided::columns(&a, rows) } else { Strided::rows(&a, inner) };
+                let right = if transposed_right { Strided::columns(&b, inner) } else { Strided::rows(&b, columns) };
+                let panels = Panels::pack(right, inner, columns);
+                let before = numbers(rows * columns, 4);
+                for start in 0..4 {
+                    let mut output = before.clone();
+                    let start_of = |i: usize, j: usize| match start {
+                        0 => 0.0,
+                        1 => bias[j],
+                        2 => before[i * columns + j],
+                        _ => bias[j] + before[i * columns + j],
+                    };
+                    let start = [Start::Zero, Start::Bias(&bias), Start::Output, Start::OutputAndBias(&bias)][start];
+                    Product { left, right: &panels, rows, output: Window::new(&mut output, columns), start }.run();
+                    for i in 0..rows {
+                        for j in 0..columns {
+                            let term = |k| {
+                                f64::from(left.values[i * left.row + k * left.column])
+                                    * f64::from(right.values[k * right.row + j * right.column])
+                            };
+                            let expected = f64::from(start_of(i, j)) + (0..inner).map(term).sum::<f64>();
+                            let found = f64::from(output[i * columns + j]);
+                            assert!(
+                                (found - expected).abs() < 1e-4,
+                                "[{rows}, {inner}, {columns}]: {found} {expected}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement"]
+    fn speed() {
+        for (rows, inner, columns) in [(65, 192, 576), (65, 192, 192), (65, 192, 768), (65, 768, 192), (65, 32, 65)] {
+            let (a, b) = (numbers(rows * inner, 1), numbers(inner * columns, 2));
+            let panels = Panels::pack(Strided::rows(&b, columns), inner, columns);
+            let mut output = vec![0.0; rows * columns];
+            let mut best = f64::INFINITY;
+            let mut best_gemm = f64::INFINITY;
+            let flops = 2.0 * (rows * inner * columns) as f64;
+            for _ in 0..400 {
+                let time = std::time::Instant::now();
+                let left = Strided::rows(&a, inner);
+                Product { left, right: &panels, rows, output: Window::new(&mut output, columns), start: Start::Zero }
+                    .run();
+                best = best.min(time.elapsed().as_secs_f64());
+                let time = std::time::Instant::now();
+                let mut transposed = Panels::default();
+                transposed.repack(Strided::columns(&b, inner), inner, columns);
+                std::hint::black_box(&transposed);
+                best_gemm = best_gemm.min(time.elapsed().as_secs_f64());
+            }
+            println!(
+                "[{rows}, {inner}, {columns}]: {:.1} GFLOP/s; packing transposed {:.1} us",
+                flops / best / 1e9,
+                best_gemm * 1e6
+            );
+        }
+    }
+}

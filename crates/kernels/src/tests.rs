@@ -1,0 +1,4 @@
+//! Fused against composed, composed against finite differences.
+
+mod block;
+mod compare;

@@ -1,0 +1,197 @@
+use burn::tensor::{Bool, Tensor};
+
+use super::compare::{assert_close, mask, numbers, tensor, values};
+use crate::{
+    Activation, BlockOptions, BlockWeights,
+    block::{block, composed},
+};
+
+struct Case {
+    rows: usize,
+    tokens: usize,
+    width: usize,
+    hidden: usize,
+    options: BlockOptions,
+}
+
+impl Case {
+    fn new([rows, tokens, width, heads]: [usize; 4], causal: bool, activation: Activation) -> Self {
+        let options = BlockOptions { heads, causal, activation, epsilon: 1e-5 };
+        Self { rows, tokens, width, hidden: 2 * width + 3, options }
+    }
+
+    /// `x` and the parameters, all with gradients.
+    fn inputs(&self) -> (Tensor<3>, BlockWeights) {
+        let Self { width, hidden, .. } = *self;
+        let matrix = |rows: usize, columns, seed| {
+            tensor([rows, columns], seed).mul_scalar(1.5 / (rows as f32).sqrt()).require_grad_again()
+        };
+        let vector = |length, seed| tensor([length], seed).require_grad();
+        let weights = BlockWeights {
+            norm1_gamma: vector(width, 1),
+            norm1_beta: vector(width, 2),
+            qkv_weight: matrix(width, 3 * width, 3),
+            qkv_bias: vector(3 * width, 4),
+            out_weight: matrix(width, width, 5),
+            out_bias: vector(width, 6),
+            norm2_gamma: vector(width, 7),
+            norm2_beta: vector(width, 8),
+            up_weight: matrix(width, hidden, 9),
+            up_bias: vector(hidden, 10),
+            down_weight: matrix(hidden, width, 11),
+            down_bias: vector(width, 12),
+        };
+        (tensor([self.rows, self.tokens, width], 13).require_grad(), weights)
+    }
+
+    /// The output and all gradients of a loss that weighs real outputs at random.
+    fn run(&self, mask: Option<&Tensor<2, Bool>>, fused: bool) -> Vec<Vec<f32>> {
+        let (x, w) = self.inputs();
+        let function = if fused { block } else { composed };
+        let output = function(x.clone(), mask, w.clone(), self.options);
+        let output = match mask {
+            None => output,
+            Some(mask) => {
+                let hidden = mask.clone().bool_not().unsqueeze_dim::<3>(2);
+                output.mask_fill(hidden.expand([self.rows, self.tokens, self.width]), 0.0)
+            }
+        };
+        let weights = tensor([self.rows, self.tokens, self.width], 14);
+        let gradients = (output.clone() * weights).sum().backward();
+        let vector = |x: &Tensor<1>| values(x.grad(&gradients).expect("a gradient"));
+        let matrix = |x: &Tensor<2>| values(x.grad(&gradients).expect("a gradient"));
+        vec![
+            values(output),
+            values(x.grad(&gradients).expect("a gradient")),
+            vector(&w.norm1_gamma),
+            vector(&w.norm1_beta),
+            matrix(&w.qkv_weight),
+            vector(&w.qkv_bias),
+            matrix(&w.out_weight),
+            vector(&w.out_bias),
+            vector(&w.norm2_gamma),
+            vector(&w.norm2_beta),
+            matrix(&w.up_weight),
+            vector(&w.up_bias),
+            matrix(&w.down_weight),
+            vector(&w.down_bias),
+        ]
+    }
+
+    fn check(&self, mask: Option<&Tensor<2, Bool>>) {
+        let (found, expected) = (self.run(mask, true), self.run(mask, false));
+        let Self { rows, tokens, width, options, .. } = self;
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let what = format!("{rows}x{tokens}x{width} {options:?} masked {}: value {index}", mask.is_some());
+            assert_close(&what, found, expected, 2e-5);
+        }
+    }
+}
+
+trait RequireGradAgain {
+    fn require_grad_again(self) -> Self;
+}
+
+impl RequireGradAgain for Tensor<2> {
+    fn require_grad_again(self) -> Self {
+        self.detach().require_grad()
+    }
+}
+
+const SHAPES: [[usize; 4]; 8] = [
+    [1, 1, 12, 1],
+    [1, 3, 12, 3],
+    [2, 65, 12, 2],
+    [3, 5, 48, 6],
+    [1, 65, 192, 3],
+    [5, 32, 48, 4],
+    [2, 130, 24, 1],
+    [9, 17, 36, 2],
+];
+
+#[test]
+fn equals_the_composed_form_in_all_shapes() {
+    for shape in SHAPES {
+        for causal in [false, true] {
+            Case::new(shape, causal, Activation::Gelu).check(None);
+        }
+    }
+}
+
+#[test]
+fn equals_the_composed_form_under_masks() {
+    for shape @ [rows, tokens, ..] in SHAPES {
+        let prefix = mask(rows, tokens, |row, token| token <= (row * 7) % tokens);
+        let holes = mask(rows, tokens, |row, token| token == 0 || (row + token * 5) % 3 != 0);
+        let all = mask(rows, tokens, |_, _| true);
+        for causal in [false, true] {
+            for mask in [&prefix, &holes, &all] {
+                Case::new(shape, causal, Activation::Gelu).check(Some(mask));
+            }
+        }
+    }
+}
+
+#[test]
+fn equals_the_composed_form_for_all_activations() {
+    use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu};
+    for activation in [Gelu, GeluTanh, QuickGelu, Relu, Silu] {
+        Case::new([2, 9, 24, 2], false, activation).check(None);
+    }
+}
+
+#[test]
+fn a_sample_without_real_tokens_is_finite_and_harms_nobody() {
+    let case = Case::new([3, 4, 12, 2], false, Activation::Gelu);
+    let none = mask(3, 4, |row, _| row != 1);
+    case.check(Some(&none));
+    let nobody = mask(3, 4, |_, _| false);
+    for fused in [true, false] {
+        assert!(case.run(Some(&nobody), fused).iter().flatten().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn padding_and_neighbours_change_no_bit_of_a_real_token() {
+    let case = Case::new([1, 5, 48, 3], true, Activation::Gelu);
+    let (x, w) = case.inputs();
+    let alone = values(block(x.clone(), None, w.clone(), case.options));
+    let others = tensor([2, 9, 48], 77);
+    let padded = others.slice_assign([1..2, 0..5, 0..48], x);
+    let lengths = mask(2, 9, |row, token| token < [7, 5][row]);
+    let output = block(padded, Some(&lengths), w, case.options);
+    assert_eq!(values(output.slice([1..2, 0..5, 0..48])), alone);
+}
+
+#[test]
+fn gives_the_same_bits_on_any_number_of_threads() {
+    let case = Case::new([7, 33, 48, 3], false, Activation::Gelu);
+    let lengths = mask(7, 33, |row, token| token < 10 + 3 * row);
+    let expected = case.run(Some(&lengths), true);
+    for threads in [1, 2, 3, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        assert_eq!(pool.install(|| case.run(Some(&lengths), true)), expected, "{threads} threads");
+    }
+}
+
+#[test]
+fn gradients_equal_finite_differences() {
+    let case = Case::new([2, 3, 6, 2], true, Activation::GeluTanh);
+    let gradients = case.run(None, true);
+    let (x, w) = case.inputs();
+    let weights = tensor([2, 3, 6], 14);
+    let loss = |x: Tensor<3>, w: BlockWeights| {
+        values(
+            (composed(x, None, w, case.options) * weights.clone())
+                .cast(burn::tensor::DType::F64)
+                .sum()
+                .cast(burn::tensor::DType::F32),
+        )[0]
+    };
+    let direction = numbers(2 * 3 * 6, 5);
+    let step = 1e-2;
+    let change = tensor([2, 3, 6], 5).mul_scalar(step);
+    let slope = (loss(x.clone() + change.clone(), w.clone()) - loss(x - change, w.clone())) / (2.0 * step);
+    let expected: f32 = gradients[1].iter().zip(&direction).map(|(g, d)| g * d).sum();
+    assert!((slope - expected).abs() < 2e-3 * expected.abs().max(1.0), "{slope} {expected}");
+}
