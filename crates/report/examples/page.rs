@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [shard, out] = arguments.as_slice() else { return Err("usage: page SHARD.tar OUT.html".into()) };
     let samples = read(shard)?;
-    let mut sections = training_sections(&log());
+    let mut sections = training_sections(&log(), &timing());
     let names: Vec<String> = ["audio", "image", "table", "text"].map(String::from).into();
     let recall = |from: &str, to: &str| (from != to).then(|| final_recall(from, to));
     let note = "Held-out recall@1 by own partner. Chance is 0.003.";
@@ -102,14 +102,34 @@ fn log() -> String {
             .collect();
         let rate = if done < 0.1 { done * 10.0 } else { 0.5 + 0.5 * ((done - 0.1) / 0.9 * std::f64::consts::PI).cos() };
         let norm = (2.0 - 1.5 * done) * (1.0 + 0.4 * noise(step)) + if step % 97 == 0 { 9.0 } else { 0.0 };
-        let speed = 180.0 + 8.0 * noise(step * 3);
-        lines.push(format!("{{\"step\":{step},\"lr\":{:.6},\"grad_norm\":{norm:.3},\"loss\":{:.4},\"samples_per_second\":{speed:.1},\"parts\":{{{}}}}}",
-            rate * 1e-3, loss(9, 16.0, 3.0), parts.join(",")));
+        lines.push(format!(
+            "{{\"step\":{step},\"epoch\":{:.4},\"lr\":{:.6},\"grad_norm\":{norm:.3},\"loss\":{:.4},\"parts\":{{{}}}}}",
+            step as f64 / 23.0,
+            rate * 1e-3,
+            loss(9, 16.0, 3.0),
+            parts.join(",")
+        ));
         if step % 46 == 0 {
-            lines.push(format!("{{\"step\":{step},\"evaluation\":{{{}}}}}", evaluation(done, &objectives)));
+            lines.push(format!(
+                "{{\"step\":{step},\"epoch\":{},\"evaluation\":{{{}}}}}",
+                step / 23,
+                evaluation(done, &objectives)
+            ));
         }
     }
     lines.join("\n")
+}
+
+fn timing() -> String {
+    let line = |step: usize| {
+        let gradients = 0.66 + 0.05 * noise(step * 3);
+        let wait = if step < 4 { 0.2 } else { 0.002 + 0.0015 * noise(step * 5) };
+        let speed = 128.0 / (gradients + wait + 0.016);
+        format!(
+            "{{\"step\":{step},\"samples_per_second\":{speed:.1},\"wait\":{wait:.5},\"gradients\":{gradients:.4},\"optimizer\":0.016}}"
+        )
+    };
+    (1..=690).map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn evaluation(done: f64, objectives: &[(&str, f64, f64)]) -> String {

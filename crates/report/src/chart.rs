@@ -75,8 +75,8 @@ impl Series {
     }
 
     /// The last value of what is drawn strongly.
-    fn last(&self) -> Option<f64> {
-        draw::lines(self, false).strong.last().map(|point| point.1)
+    fn last(&self, log: bool) -> Option<f64> {
+        draw::lines(self, log).strong.last().map(|point| point.1)
     }
 }
 
@@ -122,7 +122,7 @@ fn legend(chart: &Chart) -> Markup {
                 li class=(series.class(place)) data-series=(place) {
                     i .dashed[series.is_dashed(place)] {}
                     @if named(series) { span { (series.name) } }
-                    @if let Some(last) = series.last() { " " b { (number::short(last)) } }
+                    @if let Some(last) = series.last(chart.log_y) { " " b { (number::short(last)) } }
                 }
             }
         }

@@ -26,10 +26,15 @@ pub(crate) struct Lines {
 pub(crate) fn lines(series: &Series, log: bool) -> Lines {
     let usable = |point: &&Point| point.0.is_finite() && point.1.is_finite() && (!log || point.1 > 0.0);
     let points: Vec<Point> = series.points.iter().filter(usable).copied().collect();
-    match series.smooth && points.len() >= 20 {
-        true => Lines { faint: thin_noisy(&points, 600), strong: thin(&trend(&points), 240) },
-        false => Lines { faint: Vec::new(), strong: thin_noisy(&points, 600) },
+    if !series.smooth || points.len() < 20 {
+        return Lines { faint: Vec::new(), strong: thin_noisy(&points, 600) };
     }
+    // The trend of what the eye sees, which on a logarithmic axis are the logarithms.
+    let seen = |y: f64| if log { y.ln() } else { y };
+    let shown = |y: f64| if log { y.exp() } else { y };
+    let drawn: Vec<Point> = points.iter().map(|point| (point.0, seen(point.1))).collect();
+    let strong = thin(&trend(&drawn), 240).into_iter().map(|point| (point.0, shown(point.1))).collect();
+    Lines { faint: thin_noisy(&points, 600), strong }
 }
 
 /// Where the plot lies within the drawing, and its axes.

@@ -132,15 +132,26 @@ fn curves_stay_in_the_drawing() {
     assert!(coordinates(&html).iter().all(|c| (-2000.0..=480.0).contains(c)));
 }
 
+#[test]
+fn a_logarithmic_trend_stays_positive() {
+    let points = (0..400).map(|x| (f64::from(x), if x == 390 { 1e3 } else { 1e-3 })).collect();
+    let chart = Chart { series: vec![Series::new("norm", points).smoothed()], log_y: true, ..Chart::default() };
+    let html = render(&Page { sections: vec![Section::Chart(chart)], ..Page::default() });
+    assert!(!html.contains("NaN") && html.contains("(log)"));
+}
+
 const LOG: &str = r#"{"step":1,"lr":0.0001,"grad_norm":3.5,"loss":9.0,"parts":{"contrastive image-text":{"value":4.8,"items":128},"masked text":{"value":6.0,"items":77}}}
 {"step":2,"lr":0.0002,"grad_norm":3.0,"loss":8.0,"parts":{"contrastive image-text":{"value":4.0,"items":128}}}
 {"step":2,"evaluation":{"loss/masked text":5.0,"loss/masked text/constant":5.5,"retrieval/image→text/recall@1":0.25,"retrieval/text→image/recall@1":0.5,"retrieval/image→text/chance":0.01,"retrieval/image→text/equal content/recall@1":0.75}}
 {"step":2,"lr":0.0002,"grad_norm":null,"loss":7.0,"parts":{"contrastive image-text":{"value":3.0,"items":128}}}
 {"step":3,"lr":0.00"#;
 
+const TIMING: &str = r#"{"step":1,"samples_per_second":100.0,"wait":0.001,"gradients":0.5,"optimizer":0.01}
+{"step":2,"evaluation":1.5}"#;
+
 #[test]
 fn a_log_becomes_charts() {
-    let sections = training_sections(LOG);
+    let sections = training_sections(LOG, TIMING);
     let grid = |place: usize| match &sections[place] {
         Section::ChartGrid { charts, .. } => charts,
         other => panic!("{other:?}"),
@@ -153,10 +164,22 @@ fn a_log_becomes_charts() {
     assert_eq!(recall[0].series.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["image → text", "text → image"]);
     assert_eq!((recall[0].series[0].points[0].1, recall[0].references[0].value), (0.25, 0.01));
     assert_eq!(grid(2)[2].series[0].points, [(1.0, 3.5), (2.0, 3.0)]);
+    assert_eq!(grid(2)[3].series[0].points, [(1.0, 100.0)]);
+    assert_eq!(grid(2)[4].series[1].points, [(1.0, 500.0)]);
     assert!(matches!(&sections[3], Section::Prose { text, .. } if text.starts_with("1 lines")));
     assert!(
-        training_sections("")
+        training_sections("", "")
             .iter()
             .all(|section| matches!(section, Section::ChartGrid { charts, .. } if charts.is_empty()))
     );
+}
+
+#[test]
+fn recall_is_drawn_over_epochs_where_they_are_known() {
+    let line = |step: u32| format!("{{\"step\":{step},\"epoch\":{},\"loss\":1.0}}\n", f64::from(step) / 4.0);
+    let found = r#"{"step":6,"epoch":1.5,"evaluation":{"retrieval/image→text/recall@1":0.25}}"#;
+    let log: String = (1..=6).map(line).chain([found.to_owned()]).collect();
+    let sections = training_sections(&log, "");
+    let Section::ChartGrid { charts, .. } = &sections[1] else { panic!("{sections:?}") };
+    assert_eq!((charts[0].x_label.as_str(), charts[0].series[0].points[0]), ("epoch", (1.5, 0.25)));
 }
