@@ -187,7 +187,7 @@ pub fn run_on(
         seed: Seed::new(0),
         steps_per_epoch: 4,
         batches,
-        evaluators: vec![Box::new(Distance(0.2))],
+        evaluators: vec![Box::new(Distance(1.25))],
         run: &run,
         stop,
         display: Display::quiet(),

@@ -46,6 +46,23 @@ fn records_after_the_last_checkpoint_are_made_again() {
     assert_same(straight.path(), home.path());
 }
 
+/// A run that was interrupted before an evaluation, resumed, and killed after it.
+#[test]
+fn an_evaluation_is_recorded_once() {
+    let config = small();
+    let (straight, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(straight.path(), &config);
+    run_until(home.path(), &config, Some(5)).unwrap();
+    let is_evaluation = |line: &str| line.starts_with("{\"step\":6,") && line.contains("evaluation");
+    assert!(!text(home.path(), "metrics.jsonl").lines().any(is_evaluation));
+    let whole = text(straight.path(), "metrics.jsonl");
+    let evaluation = whole.lines().find(|line| is_evaluation(line)).unwrap();
+    let killed = format!("{}{evaluation}\n", text(home.path(), "metrics.jsonl"));
+    fs::write(home.path().join("metrics.jsonl"), killed).unwrap();
+    run(home.path(), &config);
+    assert_same(straight.path(), home.path());
+}
+
 #[test]
 fn a_finished_run_is_not_run_again() {
     let (home, config) = (tempfile::tempdir().unwrap(), small());
