@@ -1,1 +1,33 @@
-//! Sensorium.
+//! Multimodal foundation models: one Transformer, many recipes.
+//!
+//! The way from a recipe to a model is [`Pipeline::open`] (data, modalities, a new model) and
+//! [`pretrain`] (training, the model directory, the report). A saved model is read by
+//! [`load_model`]. `examples/` shows each in a few lines.
+
+mod data;
+mod device;
+mod documents;
+mod error;
+mod measure;
+mod media;
+mod page;
+mod pipeline;
+mod pretrain;
+mod retrieval;
+
+pub use data::Data;
+pub use device::{device, device_names};
+pub use error::Error;
+pub use measure::{StepCost, flops, matmul_peak, measure_steps, peak_memory};
+pub use media::to_media;
+pub use page::retrieval_sections;
+pub use pipeline::Pipeline;
+pub use pretrain::{Pretrained, check_expectations, pretrain};
+pub use retrieval::{EVALUATION_BATCH, RetrievalEvaluator, embed};
+pub use sensorium_contract as contract;
+pub use sensorium_model::{Model, load as load_model};
+pub use sensorium_recipe::Recipe;
+pub use sensorium_report as report;
+pub use sensorium_retrieve as retrieve;
+pub use sensorium_samples as samples;
+pub use sensorium_train as train;

@@ -1,2 +1,44 @@
-//! The binary.
-fn main() {}
+//! The binary: parse, build, run.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use commands::{bench, check, data, evaluate, pretrain};
+
+/// Multimodal foundation models: pretrain, evaluate, embed and search.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a data set that needs no download as tar shards
+    Data(data::Arguments),
+    /// Say what a recipe would do: data, parameters, memory, FLOPs and time; nothing is trained
+    Check(check::Arguments),
+    /// Train a recipe's model, or go on with the run that is in the directory
+    Pretrain(pretrain::Arguments),
+    /// Judge a model on samples
+    Evaluate(evaluate::Arguments),
+    /// Measure how fast a recipe trains, and where the time goes
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Data(arguments) => data::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Pretrain(arguments) => pretrain::run(arguments),
+        Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        commands::exit_code(&error)
+    })
+}

@@ -6,6 +6,8 @@ pub mod audio;
 pub mod image;
 mod kind;
 mod patches;
+#[cfg(test)]
+mod reference;
 pub mod table;
 pub mod text;
 
@@ -56,7 +58,8 @@ macro_rules! modalities {
             /// The kinds that a recipe can name.
             pub const KINDS: &[&str] = &[$(stringify!($folder)),*];
 
-            fn field(&self) -> Option<&str> {
+            /// The one field that it reads; nothing if it reads whatever others leave.
+            pub fn field(&self) -> Option<&str> {
                 match self { $(Self::$variant(config) => <$folder::$modality as Kind>::field(config),)* }
             }
 

@@ -48,10 +48,15 @@ impl Trainable for Model {
 }
 
 impl Model {
-    fn whole(&self, batch: &Batch, context: StepContext) -> StepGradients {
+    /// The loss of a batch, with the graph that leads to it.
+    pub fn losses(&self, batch: &Batch, context: StepContext) -> Loss {
         let plan = BatchPlan::new(batch, self.passes(), self.preparation(), context);
         let outputs = self.forward(&plan);
-        let loss = losses(self.objectives.iter(), &outputs, batch);
+        losses(self.objectives.iter(), &outputs, batch)
+    }
+
+    fn whole(&self, batch: &Batch, context: StepContext) -> StepGradients {
+        let loss = self.losses(batch, context);
         let gradients = match loss.total() {
             Some(total) => GradientsParams::from_grads(total.backward(), self),
             None => GradientsParams::new(),

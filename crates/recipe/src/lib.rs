@@ -7,4 +7,4 @@ mod recipe;
 
 pub use data::{Builtin, DataConfig};
 pub use error::RecipeError;
-pub use recipe::Recipe;
+pub use recipe::{Expectation, Recipe};

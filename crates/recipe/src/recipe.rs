@@ -40,9 +40,24 @@ pub struct Recipe {
     /// How samples are read ahead.
     #[serde(default)]
     pub loader: LoaderConfig,
+    /// What a finished run must have reached, or end with an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<Expectation>,
     /// Where relative paths start.
     #[serde(skip)]
     pub base: PathBuf,
+}
+
+/// A held-out recall@1 that a recipe promises.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// Modality of the queries.
+    pub from: Name,
+    /// Modality of the answers.
+    pub to: Name,
+    /// At least so many times what random order would reach.
+    pub times_chance: f64,
 }
 
 impl Recipe {

@@ -1,0 +1,79 @@
+//! One file a command.
+
+pub mod bench;
+pub mod check;
+pub mod data;
+pub mod evaluate;
+pub mod pretrain;
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+
+use burn::tensor::Device;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use sensorium::{Error, Recipe};
+
+/// A recipe and what overrides it.
+#[derive(Args)]
+pub struct RecipeArguments {
+    /// A recipe, `configs/*.toml`
+    pub recipe: PathBuf,
+    /// Override a key of the recipe, e.g. `--set train.epochs=5` (may be repeated)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Override the recipe's seed
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+impl RecipeArguments {
+    pub fn read(&self) -> Result<Recipe, Error> {
+        let mut recipe = Recipe::read(&self.recipe, &self.overrides)?;
+        recipe.seed = self.seed.unwrap_or(recipe.seed);
+        Ok(recipe)
+    }
+
+    /// `runs/NAME` for `configs/NAME.toml`.
+    pub fn default_run(&self) -> PathBuf {
+        PathBuf::from("runs").join(self.recipe.file_stem().unwrap_or_default())
+    }
+}
+
+/// Where to compute.
+#[derive(Args)]
+pub struct DeviceArguments {
+    /// auto, flex (CPU), and those that the build has: wgpu, vulkan, cuda, cuda:1 …
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+impl DeviceArguments {
+    pub fn open(&self) -> Result<Device, Error> {
+        sensorium::device(&self.device)
+    }
+}
+
+/// A bar for work that is not training; hidden where nobody looks.
+pub fn progress_bar(what: &'static str, quiet: bool) -> impl FnMut(usize, usize) {
+    let bar = if quiet || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {pos}/{len} {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    move |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        if done >= all {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// 2 for wrong usage or a wrong recipe, 1 for a failed run.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Recipe(_) | Error::Device { .. }) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}

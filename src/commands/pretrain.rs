@@ -1,0 +1,54 @@
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use sensorium::{
+    Pipeline, check_expectations,
+    train::{Display, Stop},
+};
+use sensorium_state::RunDirectory;
+
+use super::{DeviceArguments, RecipeArguments, progress_bar};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    recipe: RecipeArguments,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// The run directory; one that exists is continued [default: runs/NAME for NAME.toml]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print the retrieval report as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// No progress bar
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let recipe = arguments.recipe.read()?;
+    let device = arguments.device.open()?;
+    let out = arguments.out.unwrap_or_else(|| arguments.recipe.default_run());
+    let stop = Stop::on_signals()?;
+    let run = RunDirectory::open_or_create(&out)?;
+    let mut progress = progress_bar("writing samples", arguments.quiet);
+    let pipeline = Pipeline::open(recipe.clone(), &out.join("data"), &device, &mut progress)?;
+    let display = if arguments.quiet { Display::quiet() } else { Display::auto() };
+    let trained = match sensorium::pretrain(pipeline, &run, stop, display)? {
+        Ok(trained) => trained,
+        Err(signal) => {
+            eprintln!("interrupted; the same command goes on from here");
+            return Ok(ExitCode::from(128 + signal as u8));
+        }
+    };
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&trained.retrieval)?),
+        false => println!("{}", trained.retrieval),
+    }
+    if !arguments.quiet {
+        eprintln!("model:  {}\nreport: {}", out.join("model").display(), out.join("report.html").display());
+    }
+    check_expectations(&recipe, &trained.retrieval)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,72 @@
+//! What is written beside a model for people and for machines.
+
+use std::fmt::Write;
+
+use sensorium_model::{Model, Topology};
+use sensorium_recipe::Recipe;
+use sensorium_retrieve::RetrievalReport;
+use sensorium_state::parameter_count;
+use serde_json::json;
+
+/// `card.md`: what the model is, what it was trained on, and what it reached.
+pub(crate) fn card(recipe: &Recipe, model: &Model, data: &str, report: &RetrievalReport) -> String {
+    let mut text = format!("# A Sensorium model\n\n{}. {} parameters.\n", subtitle(recipe), parameter_count(model));
+    let _ = write!(text, "\n## Data\n\n{}\n", data.trim().replace("\n# ", "\n### ").trim_start_matches("# "));
+    for (name, modality) in &model.preparation().modalities {
+        for remark in modality.remarks() {
+            let _ = write!(text, "* {name}: {remark}\n");
+        }
+    }
+    text.push_str("\n## Retrieval on the held-out samples\n\n");
+    text.push_str("| direction | R@1 | R@5 | R@10 | median rank | chance R@1 |\n|---|---|---|---|---|---|\n");
+    for direction in &report.directions {
+        let own = &direction.own_partner;
+        let _ = writeln!(
+            text,
+            "| {} | {:.3} | {:.3} | {:.3} | {} | {:.4} |",
+            direction.name(),
+            own.recall_at_1,
+            own.recall_at_5,
+            own.recall_at_10,
+            own.median_rank,
+            own.chance
+        );
+    }
+    text
+}
+
+/// `lineage.json`: where the model comes from.
+pub(crate) fn lineage(recipe: &Recipe, steps: u64, report: &RetrievalReport) -> String {
+    let lineage = json!({
+        "started_from": null,
+        "steps": steps,
+        "version": env!("CARGO_PKG_VERSION"),
+        "recipe": recipe,
+        "measured": { "retrieval": report },
+    });
+    format!("{lineage:#}\n")
+}
+
+/// One line about a recipe.
+pub(crate) fn subtitle(recipe: &Recipe) -> String {
+    let names: Vec<&str> = recipe.modalities.keys().map(|name| &**name).collect();
+    let topology = match recipe.model.topology {
+        Topology::Shared { .. } => "one shared trunk",
+        Topology::Towers { .. } => "a tower each",
+        Topology::Fused { .. } => "a tower each and a joint trunk",
+    };
+    format!("{} through {topology}, seed {}", names.join(", "), recipe.seed)
+}
+
+/// The few numbers to know first.
+pub(crate) fn facts(model: &Model, steps: u64, report: &RetrievalReport) -> Vec<(String, String)> {
+    let mut facts = vec![
+        ("parameters".to_owned(), parameter_count(model).to_string()),
+        ("steps".to_owned(), steps.to_string()),
+        ("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1())),
+    ];
+    if let Some(direction) = report.directions.first() {
+        facts.push(("held-out samples".to_owned(), direction.candidates.to_string()));
+    }
+    facts
+}

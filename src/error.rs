@@ -1,0 +1,75 @@
+use std::path::PathBuf;
+
+/// Why a whole command failed. Each variant says it in the words of the part that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The recipe is wrong.
+    #[error(transparent)]
+    Recipe(#[from] sensorium_recipe::RecipeError),
+    /// A source of samples cannot be read.
+    #[error(transparent)]
+    Source(#[from] sensorium_samples::SourceError),
+    /// Too many samples are damaged.
+    #[error(transparent)]
+    Load(#[from] sensorium_samples::LoadError),
+    /// A built-in set cannot be written.
+    #[error(transparent)]
+    Emoji(#[from] sensorium_datasets::emoji::EmojiError),
+    /// A modality cannot be made.
+    #[error(transparent)]
+    Modality(#[from] sensorium_modalities::ModalityError),
+    /// The model cannot be built, saved or loaded.
+    #[error(transparent)]
+    Model(#[from] sensorium_model::ModelError),
+    /// Something on disk is missing, damaged or full.
+    #[error(transparent)]
+    State(#[from] sensorium_state::StateError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] sensorium_train::TrainError),
+    /// Judging failed.
+    #[error(transparent)]
+    Retrieve(#[from] sensorium_retrieve::RetrieveError),
+    /// The device is unknown or not in this build.
+    #[error("unknown device `{found}`: this build has {known}")]
+    Device {
+        /// As given.
+        found: String,
+        /// What there is.
+        known: String,
+    },
+    /// The samples lack what the recipe reads.
+    #[error("{place}: no sample has the modality `{modality}` (field `{field}`); the fields found are {found}")]
+    NoModality {
+        /// Which data.
+        place: &'static str,
+        /// The modality.
+        modality: String,
+        /// What it reads.
+        field: String,
+        /// What there is.
+        found: String,
+    },
+    /// A number that the recipe expects was not reached.
+    #[error("{from}→{to}: recall@1 is {found:.3}, the recipe expects {times} times chance ({expected:.3})")]
+    Expectation {
+        /// Query modality.
+        from: String,
+        /// Answer modality.
+        to: String,
+        /// What was reached.
+        found: f64,
+        /// Factor.
+        times: f64,
+        /// Least acceptable value.
+        expected: f64,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,144 @@
+//! What a step of a recipe costs.
+
+use std::time::{Duration, Instant};
+
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    tensor::{Device, Tensor, TensorData},
+};
+use sensorium_contract::{Batch, Pass, StepContext};
+use sensorium_train::{AdamW, FlatGradients};
+use serde::Serialize;
+
+use crate::{Error, Model, Pipeline};
+
+/// A step's parts, medians over the measured steps, in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepCost {
+    /// Name of the device.
+    pub device: String,
+    /// Samples in a batch.
+    pub batch: usize,
+    /// Steps measured, after one that warms up.
+    pub steps: usize,
+    /// The whole step.
+    pub step_ms: f64,
+    /// Waiting for data.
+    pub data_ms: f64,
+    /// Passes and losses.
+    pub forward_ms: f64,
+    /// Gradients.
+    pub backward_ms: f64,
+    /// Clipping and the update.
+    pub optimizer_ms: f64,
+    /// Throughput.
+    pub samples_per_second: f64,
+    /// FLOPs of a step's products, a backward pass counted as two forward passes.
+    pub flops_per_step: f64,
+    /// FLOP/s of a large matrix product on the same device.
+    pub peak_flops: f64,
+    /// The model's FLOP/s as a share of that.
+    pub utilisation: f64,
+    /// Most memory of the process so far, in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+/// Measures a few training steps of a pipeline; the trained model is thrown away.
+///
+/// # Errors
+/// If the data or the optimiser's configuration do not allow a step.
+pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Result<StepCost, Error> {
+    let recipe = &pipeline.recipe;
+    let seed = recipe.root_seed();
+    let peak_flops = matmul_peak(device);
+    let order = pipeline.train.order(recipe.train.batch, seed.named("order"));
+    let mut loader = pipeline.train.train(order, seed, 0..steps as u64 + 1);
+    let mut model = pipeline.model.clone();
+    let mut optimizer = AdamW::new(&recipe.train.optimizer, &model)?;
+    let mut times = [const { Vec::new() }; 4];
+    let mut samples = 0;
+    for step in 0..=steps as u64 {
+        let start = Instant::now();
+        let Some(loaded) = loader.next() else { break };
+        let batch = loaded?.batch;
+        let marks;
+        (model, marks) = one_step(model, &mut optimizer, &batch, StepContext { seed, step });
+        samples = batch.len();
+        if step > 0 {
+            let parts = [marks[0] - start, marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]];
+            parts.iter().zip(&mut times).for_each(|(part, times)| times.push(*part));
+        }
+    }
+    let [data_ms, forward_ms, backward_ms, optimizer_ms] = times.map(median_ms);
+    let step_ms = data_ms + forward_ms + backward_ms + optimizer_ms;
+    let flops_per_step = flops(&pipeline.model) * samples as f64;
+    Ok(StepCost {
+        device: format!("{device:?}"),
+        batch: samples,
+        steps,
+        step_ms,
+        data_ms,
+        forward_ms,
+        backward_ms,
+        optimizer_ms,
+        samples_per_second: samples as f64 / step_ms * 1e3,
+        flops_per_step,
+        peak_flops,
+        utilisation: flops_per_step / (step_ms / 1e3) / peak_flops,
+        peak_memory: peak_memory(),
+    })
+}
+
+/// One step, and when data were there, losses, gradients and the update were done.
+fn one_step(model: Model, optimizer: &mut AdamW, batch: &Batch, context: StepContext) -> (Model, [Instant; 4]) {
+    let ready = Instant::now();
+    let total = model.losses(batch, context).total();
+    // Reading the loss waits for devices that compute asynchronously.
+    let _ = total.as_ref().map(|total| total.clone().into_data());
+    let forward = Instant::now();
+    let gradients = match total {
+        Some(total) => GradientsParams::from_grads(total.backward(), &model),
+        None => GradientsParams::new(),
+    };
+    let gradients = FlatGradients::take(&model, gradients);
+    let _ = gradients.norm();
+    let backward = Instant::now();
+    let model = optimizer.step(model, gradients, 0.0, None);
+    let _ = model.projections[0].weight.device().sync();
+    (model, [ready, forward, backward, Instant::now()])
+}
+
+/// FLOPs of a training step over one sample with as many tokens as it can have: products with
+/// weights and of attention; a backward pass counts as two forward passes.
+pub fn flops(model: &Model) -> f64 {
+    let topology = &model.architecture().model.topology;
+    let pass = |pass: &Pass| topology.flops(pass, model.modalities());
+    3.0 * model.passes().iter().map(pass).sum::<f64>()
+}
+
+/// FLOP/s of a square matrix product, the best of several.
+pub fn matmul_peak(device: &Device) -> f64 {
+    const SIDE: usize = 1024;
+    let values = (0..SIDE * SIDE).map(|at| (at % 7) as f32 * 0.1).collect::<Vec<_>>();
+    let matrix = Tensor::<2>::from_data(TensorData::new(values, [SIDE, SIDE]), device);
+    let product = || {
+        let start = Instant::now();
+        let _ = matrix.clone().matmul(matrix.clone()).slice([0..1, 0..1]).into_data();
+        start.elapsed().as_secs_f64()
+    };
+    let best = (0..8).map(|_| product()).fold(f64::INFINITY, f64::min);
+    2.0 * (SIDE as f64).powi(3) / best
+}
+
+fn median_ms(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+/// Most memory that the process has had, in bytes, on Linux.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+}

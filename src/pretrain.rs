@@ -1,0 +1,129 @@
+use std::{fs, path::Path, sync::Arc};
+
+use sensorium_contract::Batch;
+use sensorium_model::{CARD, LINEAGE, Model};
+use sensorium_recipe::{Expectation, Recipe};
+use sensorium_report::{Page, render, training_sections};
+use sensorium_retrieve::{RetrievalReport, retrieval, subsets};
+use sensorium_samples::Prepared;
+use sensorium_state::{RunDirectory, StateError, commit};
+use sensorium_train::{BatchStream, Display, Ended, Evaluator, HeldOutLosses, Session, Stop, fit};
+
+use crate::{
+    Error, Pipeline, RetrievalEvaluator, documents, embed,
+    page::retrieval_sections,
+    retrieval::EVALUATION_BATCH,
+};
+
+/// Keys of a recipe that change no result.
+const FREE_KEYS: [&str; 3] = ["loader.workers", "loader.ahead", "loader.cache_mb"];
+/// Samples in a model's recorded answers.
+const PROBE: usize = 4;
+
+/// What a finished run gives.
+pub struct Pretrained {
+    /// The model, without autodiff.
+    pub model: Model,
+    /// How well it finds held-out samples.
+    pub retrieval: RetrievalReport,
+}
+
+/// Trains a recipe's model, or goes on with the run that is in the directory, and writes
+/// `model/`, `metrics.jsonl`, `retrieval.json` and `report.html` there. Nothing if the run was interrupted; the same
+/// call continues it.
+///
+/// # Errors
+/// [`Error::Expectation`] after everything is written, if a number that the recipe expects was not
+/// reached.
+pub fn pretrain(
+    pipeline: Pipeline,
+    run: &RunDirectory,
+    stop: Stop,
+    display: Display,
+) -> Result<Result<Pretrained, i32>, Error> {
+    let Pipeline { recipe, train, validation, model, data_card } = pipeline;
+    let seed = recipe.root_seed();
+    let resolved = serde_json::to_value(&recipe).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
+    let batch = recipe.train.batch;
+    let order = move |data: &Prepared| data.order(batch, seed.named("order"));
+    let session = Session {
+        config: &recipe.train,
+        recipe: &resolved,
+        free_keys: &FREE_KEYS,
+        seed,
+        steps_per_epoch: order(&train).steps_per_epoch(),
+        batches: Box::new(move |steps| -> BatchStream { Box::new(train.train(order(&train), seed, steps)) }),
+        evaluators: evaluators(&validation, seed),
+        run,
+        stop,
+        display,
+    };
+    let outcome = fit(model, session)?;
+    if let Ended::Interrupted { signal } = outcome.ended {
+        return Ok(Err(signal));
+    }
+    let table = embed(&outcome.model, &validation)?;
+    let retrieval = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
+    let metrics = read(&run.path().join("metrics.jsonl"))?;
+    let documents = [
+        (CARD, documents::card(&recipe, &outcome.model, &data_card, &retrieval)),
+        (LINEAGE, documents::lineage(&recipe, outcome.step, &retrieval)),
+        ("recipe.toml", recipe.resolved()),
+    ];
+    sensorium_model::save(&run.path().join("model"), &outcome.model, &probe(&validation)?, &documents)?;
+    let timing = read(&run.path().join("timing.jsonl"))?;
+    let mut sections = training_sections(&metrics, &timing);
+    sections.extend(retrieval_sections(&recipe.modalities, validation.dataset(), &table, &retrieval)?);
+    let page = Page {
+        title: run.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        subtitle: documents::subtitle(&recipe),
+        facts: documents::facts(&outcome.model, outcome.step, &retrieval),
+        sections,
+    };
+    commit(&run.path().join("report.html"), render(&page).as_bytes())?;
+    let json = serde_json::to_vec_pretty(&retrieval).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
+    commit(&run.path().join("retrieval.json"), &json)?;
+    Ok(Ok(Pretrained { model: outcome.model, retrieval }))
+}
+
+/// Whether what the recipe expects was reached.
+///
+/// # Errors
+/// [`Error::Expectation`] names the first number that was not.
+pub fn check_expectations(recipe: &Recipe, report: &RetrievalReport) -> Result<(), Error> {
+    for Expectation { from, to, times_chance } in &recipe.expect {
+        let Some(direction) = report.get(from, to) else { continue };
+        let expected = times_chance * direction.own_partner.chance;
+        let found = direction.own_partner.recall_at_1;
+        if found < expected {
+            let (from, to) = (from.to_string(), to.to_string());
+            return Err(Error::Expectation { from, to, found, times: *times_chance, expected });
+        }
+    }
+    Ok(())
+}
+
+fn evaluators<'a>(
+    validation: &Prepared,
+    seed: sensorium_contract::Seed,
+) -> Vec<Box<dyn Evaluator<Model> + 'a>> {
+    let held_out = validation.clone();
+    vec![
+        Box::new(RetrievalEvaluator { validation: validation.clone() }),
+        Box::new(HeldOutLosses {
+            batches: Arc::new(move || Box::new(held_out.sequential(EVALUATION_BATCH))),
+            seed: seed.named("held-out losses"),
+        }),
+    ]
+}
+
+fn probe(validation: &Prepared) -> Result<Batch, Error> {
+    match validation.sequential(PROBE).next() {
+        Some(loaded) => Ok(loaded?.batch),
+        None => Ok(Batch::default()),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+}

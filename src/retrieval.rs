@@ -1,0 +1,51 @@
+use std::error::Error as StdError;
+
+use sensorium_contract::Embedder;
+use sensorium_model::Model;
+use sensorium_retrieve::{EmbeddingTable, retrieval};
+use sensorium_samples::Prepared;
+use sensorium_train::{Evaluator, Metric};
+
+use crate::Error;
+
+/// Samples that are embedded at once.
+pub const EVALUATION_BATCH: usize = 64;
+
+/// The vectors of all samples.
+///
+/// # Errors
+/// If too many samples are damaged.
+pub fn embed(model: &impl Embedder, data: &Prepared) -> Result<EmbeddingTable, Error> {
+    let mut failed = None;
+    let batches = data.sequential(EVALUATION_BATCH).map_while(|loaded| match loaded {
+        Ok(loaded) => Some(loaded.batch),
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    });
+    let table = EmbeddingTable::collect(model, batches)?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(table),
+    }
+}
+
+/// Recall of every direction on held-out data, while training.
+pub struct RetrievalEvaluator {
+    /// The data.
+    pub validation: Prepared,
+}
+
+impl Evaluator<Model> for RetrievalEvaluator {
+    fn name(&self) -> &str {
+        "retrieval"
+    }
+
+    fn evaluate(&mut self, model: &Model, _step: u64) -> Result<Vec<Metric>, Box<dyn StdError + Send + Sync>> {
+        let report = retrieval(&embed(model, &self.validation)?);
+        let mean = ("mean recall@1".to_owned(), report.mean_recall_at_1());
+        let metric = |(name, value): (String, f64)| Metric { higher_is_better: !name.ends_with("rank"), name, value };
+        Ok(std::iter::once(mean).chain(report.metrics()).map(metric).collect())
+    }
+}
