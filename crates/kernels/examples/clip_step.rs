@@ -171,7 +171,11 @@ fn main() {
     let pixels = tensor([BATCH, 64, 192], 1.7, &device);
     let ids: Vec<i64> = numbers(BATCH * 32, 1.0).iter().map(|x| ((x + 1.0) * 999.0) as i64).collect();
     let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, vec![BATCH * 32]), &device);
+    let only = std::env::args().nth(2);
     for (name, fusion) in [("composed", Fusion::Off), ("operations", Fusion::Operations), ("blocks", Fusion::Blocks)] {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         set_fusion(fusion);
         let mut model = Model::new(device.clone());
         let mut times: Vec<[f64; 4]> = Vec::new();

@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::Operation;
+use crate::{coverage::Operation, flex};
 
 /// The non-linearity of a feed-forward layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,11 +38,15 @@ impl Activation {
 /// # Shapes
 /// `x` `[rows, tokens, width]`, `bias` `[width]` → `[rows, tokens, width]`
 pub fn bias_activation(x: Tensor<3>, bias: Tensor<1>, activation: Activation) -> Tensor<3> {
+    if let Some(output) = flex::bias_activation(&x, &bias, activation) {
+        Operation::BiasActivation.count_fused();
+        return output;
+    }
     Operation::BiasActivation.count_composed();
     composed(x, bias, activation)
 }
 
-fn composed(x: Tensor<3>, bias: Tensor<1>, activation: Activation) -> Tensor<3> {
+pub(crate) fn composed(x: Tensor<3>, bias: Tensor<1>, activation: Activation) -> Tensor<3> {
     let [width] = bias.dims();
     activation.apply(x + bias.reshape([1, 1, width]))
 }

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-use crate::coverage::Operation;
+use crate::{coverage::Operation, flex};
 
 /// Settings of one AdamW step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,11 +49,18 @@ pub fn adamw_step<const D: usize>(
     moments: Option<AdamwMoments<D>>,
     options: AdamwOptions,
 ) -> AdamwStep<D> {
+    let (parameter, gradient, moments) = match flex::adamw_step(parameter, gradient, moments, options) {
+        Ok(step) => {
+            Operation::Adamw.count_fused();
+            return step;
+        }
+        Err(tensors) => tensors,
+    };
     Operation::Adamw.count_composed();
     composed(parameter, gradient, moments, options)
 }
 
-fn composed<const D: usize>(
+pub(crate) fn composed<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     moments: Option<AdamwMoments<D>>,
@@ -74,6 +81,10 @@ fn composed<const D: usize>(
 
 /// The sum of the squares of all elements, `[1]`.
 pub fn squared_norm<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
+    if let Some(sum) = flex::squared_norm(x) {
+        Operation::SquaredNorm.count_fused();
+        return sum;
+    }
     Operation::SquaredNorm.count_composed();
     x.clone().square().sum()
 }

@@ -1,6 +1,6 @@
 use burn::tensor::{Bool, DType, Int, Tensor, activation::softmax};
 
-use crate::coverage::Operation;
+use crate::{coverage::Operation, flex};
 
 /// What self-attention over fused projections needs to know beside its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,15 @@ pub struct AttentionOptions {
 /// `qkv` `[rows, tokens, 3 · width]`, `mask` `[rows, tokens]` true where a token is real →
 /// `[rows, tokens, width]`
 pub fn attention(qkv: Tensor<3>, mask: Option<&Tensor<2, Bool>>, options: AttentionOptions) -> Tensor<3> {
+    if let Some(output) = flex::attention(&qkv, mask, options) {
+        Operation::Attention.count_fused();
+        return output;
+    }
     Operation::Attention.count_composed();
     composed(qkv, mask, options)
 }
 
-fn composed(qkv: Tensor<3>, mask: Option<&Tensor<2, Bool>>, options: AttentionOptions) -> Tensor<3> {
+pub(crate) fn composed(qkv: Tensor<3>, mask: Option<&Tensor<2, Bool>>, options: AttentionOptions) -> Tensor<3> {
     let [rows, tokens, triple] = qkv.dims();
     let width = triple / 3;
     let head_width = width / options.heads;

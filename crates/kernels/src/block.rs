@@ -31,6 +31,22 @@ pub struct BlockWeights {
     pub down_bias: Tensor<1>,
 }
 
+impl BlockWeights {
+    /// Norms and biases, in the order of the fields.
+    pub(crate) fn vectors(&self) -> [&Tensor<1>; 8] {
+        [
+            &self.norm1_gamma,
+            &self.norm1_beta,
+            &self.qkv_bias,
+            &self.out_bias,
+            &self.norm2_gamma,
+            &self.norm2_beta,
+            &self.up_bias,
+            &self.down_bias,
+        ]
+    }
+}
+
 /// What a block needs to know beside its tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BlockOptions {

@@ -1,17 +1,21 @@
 use burn::tensor::Tensor;
 
-use crate::coverage::Operation;
+use crate::{coverage::Operation, flex};
 
 /// `x · weight + bias`.
 ///
 /// # Shapes
 /// `x` `[rows, tokens, in]`, `weight` `[in, out]`, `bias` `[out]` → `[rows, tokens, out]`
 pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
+    if let Some(output) = flex::linear(&x, &weight, bias.as_ref()) {
+        Operation::Linear.count_fused();
+        return output;
+    }
     Operation::Linear.count_composed();
     composed(x, weight, bias)
 }
 
-fn composed(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
+pub(crate) fn composed(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
     let [rows, tokens, width] = x.dims();
     let [_, out] = weight.dims();
     let y = x.reshape([rows * tokens, width]).matmul(weight); // [rows · tokens, out]

@@ -1,17 +1,21 @@
 use burn::tensor::Tensor;
 
-use crate::coverage::Operation;
+use crate::{coverage::Operation, flex};
 
 /// Layer normalisation over the last axis (Ba et al. 2016), with the biased variance.
 ///
 /// # Shapes
 /// `x` `[rows, tokens, width]`, `gamma` and `beta` `[width]` → `[rows, tokens, width]`
 pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
+    if let Some(output) = flex::layer_norm(&x, &gamma, &beta, epsilon) {
+        Operation::LayerNorm.count_fused();
+        return output;
+    }
     Operation::LayerNorm.count_composed();
     composed(x, gamma, beta, epsilon)
 }
 
-fn composed(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
+pub(crate) fn composed(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
     let [_, _, width] = x.dims();
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2); // [rows, tokens, 1]

@@ -59,6 +59,17 @@ pub(crate) fn flex_primitive<const D: usize, K: Basic>(tensor: Tensor<D, K>) -> 
     }
 }
 
+/// The primitive of a float tensor that [`accepts`] has accepted and that is not on an autodiff device.
+pub(crate) fn to_flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    Input::of(tensor.into_dispatch()).into_plain()
+}
+
+/// A float tensor of the CPU backend.
+pub(crate) fn from_flex<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
+    let kind = DispatchTensorKind::Flex(BackendTensor::Float(tensor));
+    Tensor::from_dispatch(DispatchTensor { kind, autodiff: DispatchAutodiffContext::Disabled })
+}
+
 type AutodiffFlex = Autodiff<Flex>;
 
 enum Input {

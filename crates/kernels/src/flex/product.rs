@@ -6,6 +6,8 @@
 
 use std::marker::PhantomData;
 
+use rayon::prelude::*;
+
 use super::{
     buffer::Buffer,
     simd::{Kernel, Simd, dispatch, panel_width},
@@ -52,24 +54,45 @@ impl Panels {
         panels
     }
 
+    /// The same by all threads.
+    pub(crate) fn pack_parallel(matrix: Strided, inner: usize, columns: usize) -> Self {
+        let mut panels = Self::default();
+        panels.prepare(matrix, inner, columns);
+        let width = panel_width();
+        panels
+            .values
+            .par_chunks_exact_mut((inner * width).max(1))
+            .enumerate()
+            .with_min_len(4)
+            .for_each(|(index, panel)| pack_panel(panel, width, matrix, index * width, columns));
+        panels
+    }
+
     /// Packs another matrix into the same memory.
     pub(crate) fn repack(&mut self, matrix: Strided, inner: usize, columns: usize) {
+        self.prepare(matrix, inner, columns);
+        let width = panel_width();
+        for (index, panel) in self.values.chunks_exact_mut((inner * width).max(1)).enumerate() {
+            pack_panel(panel, width, matrix, index * width, columns);
+        }
+    }
+
+    fn prepare(&mut self, matrix: Strided, inner: usize, columns: usize) {
         assert!(matrix.covers(inner, columns), "matrix smaller than [{inner}, {columns}]");
         let width = panel_width();
         let size = columns.div_ceil(width) * inner * width;
         self.values.resize(size);
         (self.inner, self.columns) = (inner, columns);
-        for (panel, first) in self.values.chunks_exact_mut(inner * width).zip((0..columns).step_by(width)) {
-            let count = width.min(columns - first);
-            if count < width {
-                panel.fill(0.0);
-            }
-            pack_panel(panel, width, &matrix.values[first * matrix.column..], matrix, count);
-        }
     }
 }
 
-fn pack_panel(panel: &mut [f32], width: usize, source: &[f32], matrix: Strided, count: usize) {
+/// Packs the columns from `first`, at most `columns`.
+fn pack_panel(panel: &mut [f32], width: usize, matrix: Strided, first: usize, columns: usize) {
+    let count = width.min(columns - first);
+    if count < width {
+        panel.fill(0.0);
+    }
+    let source = &matrix.values[first * matrix.column..];
     if matrix.column == 1 {
         for (k, row) in panel.chunks_exact_mut(width).enumerate() {
             row[..count].copy_from_slice(&source[k * matrix.row..][..count]);

@@ -1,6 +1,11 @@
 //! Operations on the rows of a matrix: norms and their backward passes, sums of columns.
 
-use super::simd::{Kernel, Simd, dispatch};
+use rayon::prelude::*;
+
+use super::{
+    buffer::Buffer,
+    simd::{Kernel, Simd, dispatch},
+};
 
 /// The vector at `at`; lanes beyond the slice are 0.
 #[inline(always)]
@@ -147,6 +152,23 @@ impl Kernel for Reverse<'_> {
             }
         }
     }
+}
+
+/// Numbers in a part of rows of a width that one thread takes at a time. Sums over rows are made of
+/// parts, so this depends on the matrix alone.
+pub(crate) fn part_length(numbers: usize, width: usize) -> usize {
+    let rows = numbers / width.max(1);
+    (rows.div_ceil(256).max((1 << 14) / width.max(1)).max(1) * width).max(1)
+}
+
+/// Each column's sum over the rows of `x`, the same on any number of threads.
+pub(crate) fn column_sums(x: &[f32], width: usize) -> Buffer {
+    let part = part_length(x.len(), width);
+    let mut shares = Buffer::zeros(x.len().div_ceil(part) * width);
+    x.par_chunks(part).zip(shares.par_chunks_mut(width)).for_each(|(x, share)| add_column_sums(x, share));
+    let mut sums = Buffer::zeros(width);
+    add_column_sums(&shares, &mut sums);
+    sums
 }
 
 /// Adds each column's sum over the rows of `x` to `sums`.

@@ -3,16 +3,13 @@ use std::ops::Range;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{
-    Block, INPUTS, Saved, Weights,
-    forward::{at, product},
-    plan::{Plan, Task, pieces, take},
-};
+use super::{Block, INPUTS, Saved, Weights, forward::product};
 use crate::flex::{
     activate,
     attend::Sample,
     buffer::{Buffer, numbers},
     outer::{Outer, run_all},
+    plan::{Plan, Task, at, pieces, take},
     product::{Panels, Start, Strided},
     rows::{Norm, NormGradients, add_column_sums},
     scratch::{Scratch, with_scratch},

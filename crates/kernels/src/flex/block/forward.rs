@@ -2,14 +2,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{
-    Block, Saved, Weights,
-    plan::{Plan, Task, pieces, take},
-};
+use super::{Block, Saved, Weights};
 use crate::flex::{
     activate::activate,
     attend::Sample,
     buffer::Buffer,
+    plan::{Plan, Task, at, pieces, take},
     product::{Panels, Product, Start, Strided, Window},
     rows::Norm,
     scratch::{Scratch, with_scratch},
@@ -192,11 +190,6 @@ impl Forward<'_> {
         output.copy_from_slice(middle);
         product(active, &self.packed.down, output, Start::OutputAndBias(self.weights.down[1]), rows);
     }
-}
-
-/// Where rows of a width stand.
-pub(super) fn at(rows: &Range<usize>, width: usize) -> Range<usize> {
-    rows.start * width..rows.end * width
 }
 
 /// A product of all rows of contiguous matrices.

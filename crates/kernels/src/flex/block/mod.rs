@@ -2,7 +2,6 @@
 
 mod backward;
 mod forward;
-mod plan;
 
 use std::sync::Arc;
 
@@ -11,9 +10,9 @@ use burn_flex::FlexTensor;
 use super::{
     buffer::{Buffer, numbers},
     fused::Fused,
+    plan::Plan,
 };
 use crate::BlockOptions;
-pub(crate) use plan::Plan;
 
 /// Number of inputs: `x` and the parameters.
 pub(crate) const INPUTS: usize = 13;

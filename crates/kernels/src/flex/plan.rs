@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use crate::flex::buffer::Buffer;
+use super::buffer::Buffer;
 
 /// Rows that a task takes at least, if it takes several samples, and at most, if it can.
 const TASK_ROWS: usize = 96;
@@ -58,6 +58,17 @@ impl Plan {
         self.tasks.last().map_or(0, |task| task.rows.end)
     }
 
+    /// Each task with its samples' part of a matrix of all tokens.
+    pub(crate) fn split<'a>(&'a self, mut all: &'a mut [f32], width: usize) -> Vec<(&'a Task, &'a mut [f32])> {
+        let part = |task: &'a Task| (task, take(&mut all, task.samples.len() * self.tokens * width));
+        self.tasks.iter().map(part).collect()
+    }
+
+    /// A task's part of a matrix of all tokens.
+    pub(crate) fn samples<'a>(&self, task: &Task, all: &'a [f32], width: usize) -> &'a [f32] {
+        &all[at(&task.samples, self.tokens * width)]
+    }
+
     /// Whether all tokens are real.
     pub(crate) fn is_packed(&self) -> bool {
         self.places.is_none()
@@ -97,6 +108,11 @@ impl Task {
         self.rows.end += count;
         self.sequences.push(length..length + count);
     }
+}
+
+/// Where rows of a width stand.
+pub(crate) fn at(rows: &Range<usize>, width: usize) -> Range<usize> {
+    rows.start * width..rows.end * width
 }
 
 /// `rows` cut into nearly equal pieces that stay in the second cache.
