@@ -24,7 +24,8 @@ pub struct TrainConfig {
     /// Decay of a moving average of the weights, which is then what is evaluated and used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
-    /// Steps between evaluations; once an epoch if not given. There is always one at the end.
+    /// Steps between evaluations. If not given: an epoch, or a fiftieth of the run where that is
+    /// longer. There is always one at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluate_every: Option<u64>,
     /// Steps between checkpoints; twenty a run if not given. There is always one at the end.

@@ -141,7 +141,7 @@ impl<'a, T: Trainable> Session<'a, T> {
     }
 
     fn evaluation_is_due(&self, step: u64, settings: StepSettings<'_>) -> bool {
-        let every = self.config.evaluate_every.unwrap_or(settings.steps_per_epoch.max(1));
+        let every = self.config.evaluate_every.unwrap_or(settings.steps_per_epoch.max(settings.steps / 50).max(1));
         !self.evaluators.is_empty() && is_due(step, every, settings.steps)
     }
 
@@ -153,11 +153,11 @@ impl<'a, T: Trainable> Session<'a, T> {
         evaluated: Option<bool>,
     ) -> bool {
         let every = self.config.checkpoint_every.unwrap_or((settings.steps / 20).max(1));
-        let is_saved = training.saved == Some(training.step);
+        let due = ends || is_due(training.step, every, settings.steps);
         match evaluated {
-            // A checkpoint of this step says that the evaluation is still to be done.
-            Some(improved) => improved || is_saved || ends || is_due(training.step, every, settings.steps),
-            None => !is_saved && training.step > 0 && (ends || is_due(training.step, every, settings.steps)),
+            // A checkpoint that there may be of this step says that its evaluation is still to be done.
+            Some(improved) => improved || due,
+            None => due && training.step > 0 && training.saved != Some(training.step),
         }
     }
 
