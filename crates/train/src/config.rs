@@ -168,7 +168,7 @@ impl OptimizerConfig {
             }
         }
         match self.clip_norm {
-            Some(norm) if !(norm > 0.0) => {
+            Some(norm) if norm.is_nan() || norm <= 0.0 => {
                 Err(TrainError::config("optimizer.clip_norm", format!("must be above 0, found {norm}")))
             }
             _ => Ok(()),
