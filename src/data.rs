@@ -46,7 +46,8 @@ fn sources(dataset: &Dataset) -> String {
 }
 
 fn emoji(folder: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Data, Error> {
-    let [train, validation, card] = ["emoji-train.tar", "emoji-validation.tar", "card.md"].map(|name| folder.join(name));
+    let [train, validation, card] =
+        ["emoji-train.tar", "emoji-validation.tar", "card.md"].map(|name| folder.join(name));
     if !card.exists() {
         eprintln!("writing the emoji set to {} (sounds: {})", folder.display(), AudioSource::available());
         emoji::write(folder, &EmojiOptions::default(), progress)?;

@@ -64,6 +64,14 @@ pub enum Error {
         /// Least acceptable value.
         expected: f64,
     },
+    /// The recipe expects a number that the data cannot give.
+    #[error("{from}→{to}: the recipe expects a recall@1, but no held-out sample has both")]
+    NotMeasured {
+        /// Query modality.
+        from: String,
+        /// Answer modality.
+        to: String,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

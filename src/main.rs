@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, check, data, evaluate, pretrain};
+use commands::{bench, check, compare, data, evaluate, pretrain};
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Pretrain(pretrain::Arguments),
     /// Judge a model on samples
     Evaluate(evaluate::Arguments),
+    /// Lay the retrieval numbers of finished runs side by side, with their mean
+    Compare(compare::Arguments),
     /// Measure how fast a recipe trains, and where the time goes
     Bench(bench::Arguments),
 }
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Pretrain(arguments) => pretrain::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
     };
     result.unwrap_or_else(|error| {

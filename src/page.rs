@@ -65,7 +65,17 @@ fn details(report: &RetrievalReport) -> Table {
             number(direction.candidates as f64, 0),
         ]
     };
-    let columns = ["direction", "R@1", "R@5", "R@10", "median rank", "chance R@1", "R@1, equal content counts", "queries", "candidates"];
+    let columns = [
+        "direction",
+        "R@1",
+        "R@5",
+        "R@10",
+        "median rank",
+        "chance R@1",
+        "R@1, equal content counts",
+        "queries",
+        "candidates",
+    ];
     Table {
         title: "Retrieval on held-out samples".to_owned(),
         note: "Ranks by cosine; equal scores count against the model.".to_owned(),
@@ -94,7 +104,12 @@ fn several(report: &RetrievalReport) -> Table {
     }
 }
 
-fn wall(modalities: &Modalities, dataset: &Dataset, table: &EmbeddingTable, direction: &Direction) -> Result<Wall, Error> {
+fn wall(
+    modalities: &Modalities,
+    dataset: &Dataset,
+    table: &EmbeddingTable,
+    direction: &Direction,
+) -> Result<Wall, Error> {
     let (from, to) = (&direction.from[0], &direction.to);
     let all = nearest(table, from, to, ANSWERS)?;
     let count = all.len().min(QUERIES);

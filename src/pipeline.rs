@@ -64,10 +64,7 @@ fn spread(dataset: &Dataset, most: usize) -> impl Iterator<Item = Sample> + use<
 /// Each modality that reads one field must find it in some sample.
 fn require_fields(recipe: &Recipe, place: &'static str, dataset: &Dataset) -> Result<(), Error> {
     let found: BTreeSet<String> = spread(dataset, LOOKED_AT).flat_map(|sample| sample.fields.into_keys()).collect();
-    let missing = |(name, config): &(&Name, &ModalityConfig)| {
-        let _ = name;
-        config.field().is_some_and(|field| !found.contains(field))
-    };
+    let missing = |(_, config): &(&Name, &ModalityConfig)| config.field().is_some_and(|field| !found.contains(field));
     match recipe.modalities.iter().find(missing) {
         None => Ok(()),
         Some((name, config)) => Err(Error::NoModality {

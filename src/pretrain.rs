@@ -10,9 +10,7 @@ use sensorium_state::{RunDirectory, StateError, commit};
 use sensorium_train::{BatchStream, Display, Ended, Evaluator, HeldOutLosses, Session, Stop, fit};
 
 use crate::{
-    Error, Pipeline, RetrievalEvaluator, documents, embed,
-    page::retrieval_sections,
-    retrieval::EVALUATION_BATCH,
+    Error, Pipeline, RetrievalEvaluator, documents, embed, page::retrieval_sections, retrieval::EVALUATION_BATCH,
 };
 
 /// Keys of a recipe that change no result.
@@ -43,7 +41,8 @@ pub fn pretrain(
 ) -> Result<Result<Pretrained, i32>, Error> {
     let Pipeline { recipe, train, validation, model, data_card } = pipeline;
     let seed = recipe.root_seed();
-    let resolved = serde_json::to_value(&recipe).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
+    let resolved =
+        serde_json::to_value(&recipe).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
     let batch = recipe.train.batch;
     let order = move |data: &Prepared| data.order(batch, seed.named("order"));
     let session = Session {
@@ -68,7 +67,7 @@ pub fn pretrain(
     let documents = [
         (CARD, documents::card(&recipe, &outcome.model, &data_card, &retrieval)),
         (LINEAGE, documents::lineage(&recipe, outcome.step, &retrieval)),
-        ("recipe.toml", recipe.resolved()),
+        ("recipe.toml", recipe.resolved()?),
     ];
     sensorium_model::save(&run.path().join("model"), &outcome.model, &probe(&validation)?, &documents)?;
     let timing = read(&run.path().join("timing.jsonl"))?;
@@ -81,7 +80,8 @@ pub fn pretrain(
         sections,
     };
     commit(&run.path().join("report.html"), render(&page).as_bytes())?;
-    let json = serde_json::to_vec_pretty(&retrieval).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
+    let json =
+        serde_json::to_vec_pretty(&retrieval).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
     commit(&run.path().join("retrieval.json"), &json)?;
     Ok(Ok(Pretrained { model: outcome.model, retrieval }))
 }
@@ -89,10 +89,13 @@ pub fn pretrain(
 /// Whether what the recipe expects was reached.
 ///
 /// # Errors
-/// [`Error::Expectation`] names the first number that was not.
+/// [`Error::Expectation`] names the first number that was not, [`Error::NotMeasured`] the first
+/// direction for which the held-out samples hold nothing.
 pub fn check_expectations(recipe: &Recipe, report: &RetrievalReport) -> Result<(), Error> {
     for Expectation { from, to, times_chance } in &recipe.expect {
-        let Some(direction) = report.get(from, to) else { continue };
+        let Some(direction) = report.get(from, to) else {
+            return Err(Error::NotMeasured { from: from.to_string(), to: to.to_string() });
+        };
         let expected = times_chance * direction.own_partner.chance;
         let found = direction.own_partner.recall_at_1;
         if found < expected {
@@ -103,10 +106,7 @@ pub fn check_expectations(recipe: &Recipe, report: &RetrievalReport) -> Result<(
     Ok(())
 }
 
-fn evaluators<'a>(
-    validation: &Prepared,
-    seed: sensorium_contract::Seed,
-) -> Vec<Box<dyn Evaluator<Model> + 'a>> {
+fn evaluators<'a>(validation: &Prepared, seed: sensorium_contract::Seed) -> Vec<Box<dyn Evaluator<Model> + 'a>> {
     let held_out = validation.clone();
     vec![
         Box::new(RetrievalEvaluator { validation: validation.clone() }),

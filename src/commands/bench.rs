@@ -26,7 +26,8 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
     let device = arguments.device.open()?;
-    let pipeline = Pipeline::open(recipe, &arguments.data, &device, &mut progress_bar("writing samples", arguments.json))?;
+    let pipeline =
+        Pipeline::open(recipe, &arguments.data, &device, &mut progress_bar("writing samples", arguments.json))?;
     let cost = measure_steps(&pipeline, &device, arguments.steps)?;
     match arguments.json {
         true => println!("{}", serde_json::to_string_pretty(&cost)?),
@@ -38,8 +39,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn print(cost: &StepCost) {
     let share = |part: f64| part / cost.step_ms * 100.0;
     println!("{:.1} samples/s, {:.0} ms a step of {} samples", cost.samples_per_second, cost.step_ms, cost.batch);
-    let parts =
-        [("data", cost.data_ms), ("forward", cost.forward_ms), ("backward", cost.backward_ms), ("optimiser", cost.optimizer_ms)];
+    let parts = [
+        ("data", cost.data_ms),
+        ("forward", cost.forward_ms),
+        ("backward", cost.backward_ms),
+        ("optimiser", cost.optimizer_ms),
+    ];
     for (name, ms) in parts {
         println!("  {name:10} {ms:8.1} ms  {:5.1} %", share(ms));
     }

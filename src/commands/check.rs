@@ -45,7 +45,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let recipe = arguments.recipe.read()?;
     recipe.train.check()?;
     let device = arguments.device.open()?;
-    let pipeline = Pipeline::open(recipe, &arguments.data, &device, &mut progress_bar("writing samples", arguments.json))?;
+    let pipeline =
+        Pipeline::open(recipe, &arguments.data, &device, &mut progress_bar("writing samples", arguments.json))?;
     let plan = plan(&pipeline, &device)?;
     match arguments.json {
         true => println!("{}", serde_json::to_string_pretty(&plan)?),
@@ -107,7 +108,10 @@ fn print(plan: &Plan) {
     }
     println!("steps       {} ({} an epoch)", plan.steps, plan.steps_per_epoch);
     println!("FLOPs       {:.1} GFLOP a step", plan.flops_per_step / 1e9);
-    println!("time        {:.2} s a step, {:.0} s in all (from {DRY_STEPS} dry steps on this device)", plan.seconds_per_step, plan.seconds_in_all);
+    println!(
+        "time        {:.2} s a step, {:.0} s in all (from {DRY_STEPS} dry steps on this device)",
+        plan.seconds_per_step, plan.seconds_in_all
+    );
     if let Some(memory) = plan.memory {
         println!("memory      {} MiB at most", memory >> 20);
     }

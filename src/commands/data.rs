@@ -25,7 +25,8 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Set::Emoji = arguments.set;
-    let set = emoji::write(&arguments.out, &EmojiOptions::default(), &mut progress_bar("writing emoji", arguments.quiet))?;
+    let set =
+        emoji::write(&arguments.out, &EmojiOptions::default(), &mut progress_bar("writing emoji", arguments.quiet))?;
     println!("{} samples, {} of them held out; sounds: {}", set.samples, set.validation_samples, set.audio_source);
     for path in [&set.train, &set.validation, &set.card] {
         println!("{}", path.display());

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod compare;
 pub mod data;
 pub mod evaluate;
 pub mod pretrain;
@@ -12,6 +13,7 @@ use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{Error, Recipe};
+use sensorium_model::ModelError;
 
 /// A recipe and what overrides it.
 #[derive(Args)]
@@ -74,6 +76,9 @@ pub fn progress_bar(what: &'static str, quiet: bool) -> impl FnMut(usize, usize)
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Error>() {
         Some(Error::Recipe(_) | Error::Device { .. }) => ExitCode::from(2),
+        Some(Error::Model(ModelError::Impossible { .. } | ModelError::NotJoint(_) | ModelError::Objective(_))) => {
+            ExitCode::from(2)
+        }
         _ => ExitCode::FAILURE,
     }
 }

@@ -31,9 +31,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
     let out = arguments.out.unwrap_or_else(|| arguments.recipe.default_run());
     let stop = Stop::on_signals()?;
-    let run = RunDirectory::open_or_create(&out)?;
     let mut progress = progress_bar("writing samples", arguments.quiet);
+    // First, so that a recipe or data that cannot be used leave no run directory behind.
     let pipeline = Pipeline::open(recipe.clone(), &out.join("data"), &device, &mut progress)?;
+    let run = RunDirectory::open_or_create(&out)?;
     let display = if arguments.quiet { Display::quiet() } else { Display::auto() };
     let trained = match sensorium::pretrain(pipeline, &run, stop, display)? {
         Ok(trained) => trained,
