@@ -2,6 +2,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use burn::module::Module;
@@ -19,6 +21,8 @@ const AVERAGE: &str = "ema.safetensors";
 const STATE: &str = "state.json";
 const RECIPE: &str = "recipe.json";
 const STEP: &str = "step-";
+/// A killed process keeps its lock until the system has ended what it was writing.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A directory that one training run owns: its recipe, its checkpoints, its records.
 ///
@@ -75,7 +79,8 @@ impl RunDirectory {
     /// process left unfinished.
     ///
     /// # Errors
-    /// [`StateError::Locked`] if another process has it open, [`StateError::Io`].
+    /// [`StateError::Locked`] if another process has it open and keeps it open for two seconds,
+    /// [`StateError::Io`].
     pub fn open_or_create(path: &Path) -> Result<Self, StateError> {
         let checkpoints = path.join("checkpoints");
         fs::create_dir_all(&checkpoints).map_err(|error| StateError::io("create", &checkpoints, error))?;
@@ -265,10 +270,14 @@ fn take_lock(directory: &Path) -> Result<File, StateError> {
     let path = directory.join("lock");
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(|error| StateError::io("create", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StateError::Locked(directory.to_owned())),
-        Err(TryLockError::Error(error)) => Err(StateError::io("lock", &path, error)),
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => sleep(PATIENCE / 40),
+            Err(TryLockError::WouldBlock) => return Err(StateError::Locked(directory.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(StateError::io("lock", &path, error)),
+        }
     }
 }
 

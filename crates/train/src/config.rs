@@ -6,10 +6,10 @@ use crate::{ScheduleConfig, TrainError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Optimiser steps; either this or `epochs`.
+    /// Optimiser steps. Where `epochs` is given too, the run has the smaller number of steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Passes over the data; either this or `steps`.
+    /// Passes over the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
     /// Samples of one optimiser step.
@@ -115,10 +115,8 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Config`] with the first key that cannot.
     pub fn check(&self) -> Result<(), TrainError> {
-        match (self.steps, self.epochs) {
-            (None, None) => return Err(TrainError::config("steps", "either `steps` or `epochs` must be given")),
-            (Some(_), Some(_)) => return Err(TrainError::config("steps", "`steps` and `epochs` exclude each other")),
-            _ => {}
+        if self.steps.is_none() && self.epochs.is_none() {
+            return Err(TrainError::config("steps", "either `steps` or `epochs` must be given"));
         }
         at_least_one("batch", self.batch as u64)?;
         at_least_one("pieces", self.pieces as u64)?;
@@ -140,10 +138,9 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Config`] if that is none.
     pub fn total_steps(&self, steps_per_epoch: u64) -> Result<u64, TrainError> {
-        let (key, steps) = match (self.steps, self.epochs) {
-            (Some(steps), _) => ("steps", steps),
-            (None, epochs) => ("epochs", epochs.unwrap_or(0) * steps_per_epoch),
-        };
+        let of_epochs = self.epochs.map(|epochs| epochs.saturating_mul(steps_per_epoch));
+        let key = if self.epochs == Some(0) || self.steps.is_none() { "epochs" } else { "steps" };
+        let steps = self.steps.unwrap_or(u64::MAX).min(of_epochs.unwrap_or(u64::MAX));
         at_least_one(key, steps)?;
         Ok(steps)
     }
@@ -202,7 +199,6 @@ mod tests {
     fn wrong_settings_are_named() {
         let wrong = [
             ("{}", "train.steps"),
-            (r#"{"steps": 1, "epochs": 1}"#, "train.steps"),
             (r#"{"steps": 1, "batch": 0}"#, "train.batch"),
             (r#"{"steps": 1, "batch": 2, "pieces": 3}"#, "train.pieces"),
             (r#"{"steps": 1, "ema": 1.0}"#, "train.ema"),
@@ -229,6 +225,8 @@ mod tests {
     fn epochs_become_steps() {
         assert_eq!(read(r#"{"epochs": 30}"#).total_steps(23).unwrap(), 690);
         assert_eq!(read(r#"{"steps": 7}"#).total_steps(23).unwrap(), 7);
+        assert_eq!(read(r#"{"steps": 7, "epochs": 30}"#).total_steps(23).unwrap(), 7);
+        assert_eq!(read(r#"{"steps": 7, "epochs": 1}"#).total_steps(5).unwrap(), 5);
         assert!(read(r#"{"epochs": 30}"#).total_steps(0).is_err());
     }
 }
