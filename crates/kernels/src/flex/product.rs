@@ -32,6 +32,11 @@ impl<'a> Strided<'a> {
         Self { values, row: 1, column: stride }
     }
 
+    /// The rows from `row`.
+    pub(crate) fn below(self, row: usize) -> Self {
+        Self { values: &self.values[row * self.row..], ..self }
+    }
+
     fn covers(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
     }
@@ -72,9 +77,33 @@ impl Panels {
     pub(crate) fn repack(&mut self, matrix: Strided, inner: usize, columns: usize) {
         self.prepare(matrix, inner, columns);
         let width = panel_width();
+        if matrix.column == 1 {
+            // A few panels at a time, so that a row is read in longer runs.
+            for (group, panels) in self.values.chunks_mut(4 * inner * width).enumerate() {
+                for row in 0..inner {
+                    for (index, panel) in panels.chunks_exact_mut(inner * width).enumerate() {
+                        let rows = &mut panel[row * width..(row + 1) * width];
+                        copy_row(rows, matrix.below(row).values, (4 * group + index) * width, columns);
+                    }
+                }
+            }
+            return;
+        }
         for (index, panel) in self.values.chunks_exact_mut((inner * width).max(1)).enumerate() {
             pack_panel(panel, width, matrix, index * width, columns);
         }
+    }
+
+    /// The transpose of the panel at `index`, as a left operand, and its number of rows.
+    pub(crate) fn transposed_panel(&self, index: usize) -> (Strided<'_>, usize) {
+        let width = panel_width();
+        let values = &self.values[index * self.inner * width..(index + 1) * self.inner * width];
+        (Strided { values, row: 1, column: width }, width.min(self.columns - index * width))
+    }
+
+    /// Number of panels.
+    pub(crate) fn count(&self) -> usize {
+        self.columns.div_ceil(panel_width())
     }
 
     fn prepare(&mut self, matrix: Strided, inner: usize, columns: usize) {
@@ -94,24 +123,72 @@ fn pack_panel(panel: &mut [f32], width: usize, matrix: Strided, first: usize, co
     }
     let source = &matrix.values[first * matrix.column..];
     if matrix.column == 1 {
-        for (k, row) in panel.chunks_exact_mut(width).enumerate() {
-            row[..count].copy_from_slice(&source[k * matrix.row..][..count]);
+        for (k, to) in panel.chunks_exact_mut(width).enumerate() {
+            copy_row(to, &matrix.values[k * matrix.row..], first, columns);
         }
     } else if matrix.row == 1 {
-        // Eight columns at a time, so that the lines written stay in the first cache.
-        let inner = panel.len() / width;
-        for j in (0..count).step_by(8) {
-            let group = 8.min(count - j);
-            for k in 0..inner {
-                for i in 0..group {
-                    panel[k * width + j + i] = source[(j + i) * matrix.column + k];
-                }
-            }
-        }
+        dispatch(Transpose { panel, width, source, stride: matrix.column, count });
     } else {
         for (k, row) in panel.chunks_exact_mut(width).enumerate() {
             for (j, x) in row[..count].iter_mut().enumerate() {
                 *x = source[k * matrix.row + j * matrix.column];
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_row(to: &mut [f32], row: &[f32], first: usize, columns: usize) {
+    let count = to.len().min(columns - first);
+    let from = &row[first..first + count];
+    if count == to.len() {
+        // Pieces of a known length become two moves each; a panel is as wide as one or two.
+        for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
+            *to = *from;
+        }
+    } else {
+        to[..count].copy_from_slice(from);
+        to[count..].fill(0.0);
+    }
+}
+
+/// Columns that lie one after the other become columns of a panel.
+struct Transpose<'a> {
+    panel: &'a mut [f32],
+    width: usize,
+    source: &'a [f32],
+    stride: usize,
+    count: usize,
+}
+
+impl Kernel for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { panel, width, source, stride, count } = self;
+        let inner = panel.len() / width;
+        let (whole_inner, whole_count) = (inner / 8 * 8, count / 8 * 8);
+        for j in (0..whole_count).step_by(8) {
+            for k in (0..whole_inner).step_by(8) {
+                let mut square = [[0f32; 8]; 8];
+                for (i, line) in square.iter_mut().enumerate() {
+                    line.copy_from_slice(&source[(j + i) * stride + k..][..8]);
+                }
+                for k_rest in 0..8 {
+                    let line: [f32; 8] = std::array::from_fn(|i| square[i][k_rest]);
+                    panel[(k + k_rest) * width + j..][..8].copy_from_slice(&line);
+                }
+            }
+            for k in whole_inner..inner {
+                for i in j..j + 8 {
+                    panel[k * width + i] = source[i * stride + k];
+                }
+            }
+        }
+        for i in whole_count..count {
+            for k in 0..inner {
+                panel[k * width + i] = source[i * stride + k];
             }
         }
     }
@@ -143,8 +220,8 @@ impl<'a> Window<'a> {
 
     /// The rows before `row`, and the others.
     pub(crate) fn split_rows(self, row: usize) -> (Self, Self) {
-        let first = row * self.stride;
-        assert!(first <= self.length, "no row {row}");
+        // Of the last row a window of some columns may not reach the end.
+        let first = (row * self.stride).min(self.length);
         let below = Self { start: self.start.wrapping_add(first), length: self.length - first, ..self };
         (Self { length: first, ..self }, below)
     }

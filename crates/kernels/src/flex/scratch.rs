@@ -8,7 +8,7 @@ use super::{attend, buffer::Buffer, product::Panels};
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(crate) attention: attend::Scratch,
-    pub(crate) panels: Panels,
+    pub(crate) panels: [Panels; 2],
     pub(crate) rows: [Buffer; 8],
 }
 
