@@ -2,15 +2,14 @@ use std::collections::BTreeMap;
 
 use sensorium_backbone::TransformerConfig;
 use sensorium_contract::{Name, Pass};
-use sensorium_modalities::{ModalityConfig, Modalities};
+use sensorium_modalities::{Modalities, ModalityConfig};
 use sensorium_objectives::ObjectiveConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 
 /// How modalities share the backbone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "topology", rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Topology {
     /// Every modality goes through one trunk, with a modality embedding.
     Shared {
@@ -33,17 +32,12 @@ pub enum Topology {
 
 /// The model of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ModelTable", into = "ModelTable")]
 pub struct ModelConfig {
     /// Width of the space that modalities share.
-    #[serde(default = "default_embedding")]
     pub embedding: usize,
     /// How modalities share the backbone.
-    #[serde(flatten)]
     pub topology: Topology,
-}
-
-fn default_embedding() -> usize {
-    192
 }
 
 /// All that a model is built from; saved as `model.toml`.
@@ -55,6 +49,74 @@ pub struct Architecture {
     pub model: ModelConfig,
     /// What it is trained for.
     pub objectives: Vec<ObjectiveConfig>,
+}
+
+/// [`ModelConfig`] as it is written: one table with all keys, so that an error names the nearest one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelTable {
+    topology: TopologyKind,
+    #[serde(default = "default_embedding")]
+    embedding: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trunk: Option<TransformerConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    towers: Option<BTreeMap<Name, TransformerConfig>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    joint: Option<TransformerConfig>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum TopologyKind {
+    Shared,
+    Towers,
+    Fused,
+}
+
+fn default_embedding() -> usize {
+    192
+}
+
+impl TryFrom<ModelTable> for ModelConfig {
+    type Error = String;
+
+    fn try_from(table: ModelTable) -> Result<Self, String> {
+        let ModelTable { topology, embedding, trunk, towers, joint } = table;
+        let topology = match (topology, trunk, towers, joint) {
+            (TopologyKind::Shared, Some(trunk), None, None) => Topology::Shared { trunk },
+            (TopologyKind::Towers, None, Some(towers), None) => Topology::Towers { towers },
+            (TopologyKind::Fused, None, Some(towers), Some(joint)) => Topology::Fused { towers, joint },
+            (TopologyKind::Shared, ..) => return Err("topology `shared` takes one table, `trunk`".into()),
+            (TopologyKind::Towers, ..) => return Err("topology `towers` takes one table, `towers`".into()),
+            (TopologyKind::Fused, ..) => return Err("topology `fused` takes two tables, `towers` and `joint`".into()),
+        };
+        Ok(Self { embedding, topology })
+    }
+}
+
+impl From<ModelConfig> for ModelTable {
+    fn from(ModelConfig { embedding, topology }: ModelConfig) -> Self {
+        let (topology, trunk, towers, joint) = match topology {
+            Topology::Shared { trunk } => (TopologyKind::Shared, Some(trunk), None, None),
+            Topology::Towers { towers } => (TopologyKind::Towers, None, Some(towers), None),
+            Topology::Fused { towers, joint } => (TopologyKind::Fused, None, Some(towers), Some(joint)),
+        };
+        Self { topology, embedding, trunk, towers, joint }
+    }
+}
+
+impl Architecture {
+    /// Whether widths and trunks can work for these modalities.
+    ///
+    /// # Errors
+    /// [`ModelError::Impossible`] with the key of the recipe.
+    pub fn check(&self) -> Result<(), ModelError> {
+        if self.model.embedding == 0 {
+            return Err(ModelError::Impossible { key: "model.embedding".into(), problem: "must be above 0".into() });
+        }
+        self.model.topology.check(&self.modalities)
+    }
 }
 
 impl Topology {
@@ -80,7 +142,7 @@ impl Topology {
     }
 
     /// What is impossible about it for these modalities.
-    pub(crate) fn check(&self, modalities: &BTreeMap<Name, ModalityConfig>) -> Result<(), ModelError> {
+    fn check(&self, modalities: &BTreeMap<Name, ModalityConfig>) -> Result<(), ModelError> {
         let trunks: Vec<(String, &TransformerConfig)> = match self {
             Self::Shared { trunk } => vec![("model.trunk".to_owned(), trunk)],
             Self::Towers { towers } => named(towers),

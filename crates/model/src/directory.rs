@@ -33,7 +33,8 @@ pub fn save(path: &Path, model: &Model, probe: &Batch, documents: &[(&str, Strin
         let toml = toml::to_string(model.architecture()).map_err(|error| toml_error(directory, &error))?;
         let learned = model.modalities().files();
         let texts = learned.iter().map(|(name, content)| (name.as_str(), content));
-        let texts = texts.chain([(ARCHITECTURE, &toml)]).chain(documents.iter().map(|(name, content)| (*name, content)));
+        let texts =
+            texts.chain([(ARCHITECTURE, &toml)]).chain(documents.iter().map(|(name, content)| (*name, content)));
         for (name, content) in texts {
             write(&directory.join(name), content)?;
         }

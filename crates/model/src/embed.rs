@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
-use sensorium_contract::{Batch, Embedder, Embeddings, Name, Pass, Seed, StepContext};
+use sensorium_contract::{Batch, Embedder, Embeddings, Name, Pass, PassOutput, Seed, StepContext};
 
 use crate::{BatchPlan, Model};
 
@@ -11,10 +11,11 @@ impl Embedder for Model {
         // Nothing is drawn in undisturbed passes.
         let context = StepContext { seed: Seed::new(0), step: 0 };
         let outputs = self.forward(&BatchPlan::new(batch, &passes, self.preparation(), context));
-        let embeddings = |output: sensorium_contract::PassOutput| {
+        let embeddings = |output: PassOutput| {
             let embedding = output.embedding?;
             let [rows, width] = embedding.dims();
-            let values = embedding.into_data().into_vec::<f32>().ok()?;
+            // Converted where a device computes in another precision.
+            let values = embedding.into_data().iter::<f32>().collect();
             let vectors = Array2::from_shape_vec([rows, width], values).ok()?;
             Some((output.plan.pass.modalities[0].clone(), Embeddings { rows: output.plan.rows, vectors }))
         };

@@ -17,7 +17,9 @@ pub enum ModelError {
         problem: String,
     },
     /// The topology cannot run a pass that an objective reads.
-    #[error("the pass `{0}` reads several modalities together, which topology `towers` cannot: take `shared` or `fused`")]
+    #[error(
+        "the pass `{0}` reads several modalities together, which topology `towers` cannot: take `shared` or `fused`"
+    )]
     NotJoint(Pass),
     /// A modality cannot be made.
     #[error(transparent)]

@@ -6,7 +6,10 @@ mod embed;
 mod error;
 mod gradients;
 mod model;
+mod pieces;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod trunks;
 
 pub use config::{Architecture, ModelConfig, Topology};

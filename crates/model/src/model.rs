@@ -1,17 +1,22 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
 use sensorium_backbone::{Draw, Linear};
-use sensorium_contract::{
-    Corruption, Head, Name, Objective, Outputs, Pass, PassOutput, Preparation, Seed,
-};
+use sensorium_contract::{Corruption, Head, Name, Objective, Outputs, Pass, PassOutput, Preparation, Seed};
 use sensorium_modalities::{Encoder, Modalities};
 use sensorium_objectives::{AnyObjective, ObjectiveConfig, Surroundings};
 
-use crate::{Architecture, BatchPlan, ModelError, Trunks, plan::InputKey, trunks::Stage};
+use crate::{
+    Architecture, BatchPlan, ModelError, Trunks,
+    plan::{Input, InputKey, PlannedPass},
+    trunks::Stage,
+};
 
 /// Encoders, trunks, heads and objectives. Modalities are numbered in the order of their names.
 #[derive(Module, Debug)]
@@ -50,8 +55,8 @@ impl Model {
         seed: Seed,
         device: &Device,
     ) -> Result<Self, ModelError> {
+        architecture.check()?;
         let topology = &architecture.model.topology;
-        topology.check(&architecture.modalities)?;
         let names: Vec<Name> = modalities.fitted.keys().cloned().collect();
         let encoder = |name: &Name| {
             let seed = seed.named("encoder").named(name);
@@ -99,23 +104,34 @@ impl Model {
         &self.parts.passes
     }
 
+    /// The objectives of this step.
+    pub(crate) fn active(&self, step: u64) -> impl Iterator<Item = &AnyObjective> {
+        self.objectives.iter().filter(move |objective| step.is_multiple_of(objective.every()))
+    }
+
+    /// The passes that they read, each once.
+    pub(crate) fn passes_at(&self, step: u64) -> Vec<Pass> {
+        self.active(step).flat_map(Objective::passes).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Runs planned passes: embed, then each pass on what it reads.
     pub(crate) fn forward(&self, plan: &BatchPlan) -> Outputs {
-        let device = self.projections[0].weight.device().inner();
-        let alone = |(key, input): (&InputKey, &crate::plan::Input)| {
+        let device = self.device().inner();
+        let alone = |(key, input): (&InputKey, &Input)| {
             let modality = self.number(&key.0);
             let tokens = self.encoders[modality].tokens(&input.arrays, &device);
             (key.clone(), (self.trunks.alone(modality, tokens), input.rows.len()))
         };
         let stages: BTreeMap<InputKey, (Stage, usize)> = plan.inputs.iter().map(alone).collect();
-        let output = |pass: &crate::plan::PlannedPass| {
+        let output = |pass: &PlannedPass| {
             let stage = |(key, places): (InputKey, &Vec<usize>)| {
                 let (stage, rows) = stages[&key].clone();
                 (self.number(&key.0), stage.select(places, rows))
             };
             let features = self.trunks.together(pass.inputs().map(stage).collect());
             let pass = pass.plan.clone();
-            let embedding = is_embedding(&pass.pass).then(|| self.project(&pass.pass.modalities[0], &features.pooled[0].vector));
+            let embedding =
+                is_embedding(&pass.pass).then(|| self.project(&pass.pass.modalities[0], &features.pooled[0].vector));
             PassOutput { plan: pass, features: Some(features), embedding }
         };
         Outputs(plan.passes.iter().map(output).collect())
@@ -128,8 +144,13 @@ impl Model {
         projected / length
     }
 
+    /// Where the parameters are.
+    pub(crate) fn device(&self) -> Device {
+        self.projections[0].weight.device()
+    }
+
     fn number(&self, name: &Name) -> usize {
-        // Passes are made from the same names.
+        // Passes name modalities of the recipe alone: building the objectives checks it.
         self.parts.names.binary_search(name).unwrap_or_else(|_| panic!("no modality `{name}`"))
     }
 }
@@ -156,7 +177,7 @@ fn objectives(
 }
 
 fn passes(objectives: &[AnyObjective], architecture: &Architecture) -> Result<Vec<Pass>, ModelError> {
-    let all: std::collections::BTreeSet<Pass> = objectives.iter().flat_map(Objective::passes).collect();
+    let all: BTreeSet<Pass> = objectives.iter().flat_map(Objective::passes).collect();
     let joint = all.iter().find(|pass| pass.modalities.len() > 1);
     match joint {
         Some(pass) if !architecture.model.topology.reads_jointly() => Err(ModelError::NotJoint(pass.clone())),

@@ -74,7 +74,9 @@ impl BatchPlan {
             let key = (name.clone(), masked);
             let input = self.inputs.entry(key).or_insert_with(|| Input::new(batch, name, masked, preparation, context));
             let own = if at + 1 == pass.modalities.len() { &last } else { &rows };
-            let place = |row: &usize| input.rows.binary_search(row).unwrap_or_else(|_| panic!("row {row} lacks `{name}`"));
+            // `rows_with` gave rows that have every modality of the pass, and an input holds all rows of its own.
+            let place =
+                |row: &usize| input.rows.binary_search(row).unwrap_or_else(|_| panic!("row {row} lacks `{name}`"));
             let own: Vec<usize> = own.iter().map(place).collect();
             targets.extend(input.targets.iter().map(|target| of_places(target, &own)));
             places.push(own);
@@ -104,7 +106,7 @@ fn mismatched(batch: &Batch, pass: &Pass, rows: Vec<usize>) -> (Vec<usize>, Vec<
     let n = rows.len();
     let differs = |i: usize, j: usize| contents.iter().all(|content| content[i] != content[j]);
     // The first further on that differs: over the epochs each sample meets many others, because
-    // the order of samples changes.
+    // the order of samples changes. Of a batch in pieces, each piece has its own partners.
     let other = |i: usize| (1..n).map(|step| (i + step) % n).find(|&j| differs(i, j));
     (0..n).filter_map(|i| other(i).map(|j| (rows[i], rows[j]))).unzip()
 }

@@ -1,8 +1,8 @@
 use burn::{
-    module::Module,
-    tensor::{Device, Tensor, TensorData},
+    module::{Module, Param},
+    tensor::{Bool, Device, Tensor, TensorData},
 };
-use sensorium_backbone::{Draw, Embedding, Linear, Transformer};
+use sensorium_backbone::{Draw, Linear, Transformer, param};
 use sensorium_contract::{Features, Name, Seed, Tokens};
 
 use crate::Topology;
@@ -22,8 +22,9 @@ pub enum Trunks {
 /// One trunk for all.
 #[derive(Module, Debug)]
 pub struct SharedTrunk {
-    /// Added to every token, one vector a modality.
-    pub modality: Embedding,
+    /// Added to every token, one vector a modality, `[width]`. Each is a parameter of its own, so
+    /// that an absent modality's is left alone.
+    pub modality: Vec<Param<Tensor<1>>>,
     /// The trunk.
     pub trunk: Transformer,
 }
@@ -42,8 +43,8 @@ pub struct FusedTrunks {
     pub towers: Vec<Transformer>,
     /// From each tower's width to that of the joint trunk.
     pub bridges: Vec<Linear>,
-    /// Added to every token of the joint trunk, one vector a modality.
-    pub modality: Embedding,
+    /// Added to every token of the joint trunk, one vector a modality, `[width]`.
+    pub modality: Vec<Param<Tensor<1>>>,
     /// Reads the towers' features together.
     pub joint: Transformer,
 }
@@ -51,19 +52,20 @@ pub struct FusedTrunks {
 impl Trunks {
     pub(crate) fn new(topology: &Topology, names: &[Name], seed: Seed, device: &Device) -> Self {
         let tower = |name: &Name| Transformer::new(topology.tower(name), seed.named(name), device);
-        let embedding = |width| {
-            Embedding::new(names.len(), width, Draw::Normal(0.02), seed.named("modality embedding"), device)
+        let embeddings = |width: usize| {
+            let seed = seed.named("modality embedding");
+            names.iter().map(|name| param([width], Draw::Normal(0.02), seed.named(name), device)).collect()
         };
         match topology {
             Topology::Shared { trunk } => Self::Shared(SharedTrunk {
-                modality: embedding(trunk.width),
+                modality: embeddings(trunk.width),
                 trunk: Transformer::new(trunk, seed.named("trunk"), device),
             }),
             Topology::Towers { .. } => Self::Towers(Towers { towers: names.iter().map(tower).collect() }),
             Topology::Fused { joint, .. } => Self::Fused(FusedTrunks {
                 towers: names.iter().map(tower).collect(),
                 bridges: names.iter().map(|name| bridge(topology, name, joint.width, seed, device)).collect(),
-                modality: embedding(joint.width),
+                modality: embeddings(joint.width),
                 joint: Transformer::new(joint, seed.named("joint"), device),
             }),
         }
@@ -72,7 +74,7 @@ impl Trunks {
     /// What is computed of a modality's tokens once, whatever passes read it.
     pub(crate) fn alone(&self, modality: usize, tokens: Tokens) -> Stage {
         match self {
-            Self::Shared(shared) => Stage::Tokens(with_embedding(tokens, &shared.modality, modality)),
+            Self::Shared(shared) => Stage::Tokens(with_embedding(tokens, &shared.modality[modality])),
             Self::Towers(Towers { towers }) | Self::Fused(FusedTrunks { towers, .. }) => {
                 Stage::Features(towers[modality].forward(tokens))
             }
@@ -102,7 +104,7 @@ impl Trunks {
 impl FusedTrunks {
     fn bridged(&self, modality: usize, tokens: Tokens) -> Tokens {
         let values = self.bridges[modality].forward(tokens.values.clone());
-        with_embedding(Tokens { values, ..tokens }, &self.modality, modality)
+        with_embedding(Tokens { values, ..tokens }, &self.modality[modality])
     }
 }
 
@@ -112,10 +114,8 @@ fn bridge(topology: &Topology, name: &Name, width: usize, seed: Seed, device: &D
     Linear::new(inputs, width, draw, seed.named("bridge").named(name), device)
 }
 
-fn with_embedding(tokens: Tokens, embedding: &Embedding, modality: usize) -> Tokens {
-    let [_, width] = embedding.weight.dims();
-    let vector = embedding.weight.val().slice([modality..modality + 1, 0..width]); // [1, width]
-    Tokens { values: tokens.values + vector.unsqueeze(), ..tokens }
+fn with_embedding(tokens: Tokens, vector: &Param<Tensor<1>>) -> Tokens {
+    Tokens { values: tokens.values + vector.val().unsqueeze(), ..tokens }
 }
 
 /// What is known of a modality before it meets others.
@@ -148,7 +148,9 @@ impl Stage {
         let select = |tokens: Tokens| {
             let index: Vec<i64> = places.iter().map(|&place| place as i64).collect();
             let index = Tensor::from_data(TensorData::from(index.as_slice()), &tokens.values.device().inner());
-            let mask = tokens.mask.map(|mask| mask.select(0, index.clone()));
+            // Through integers: of booleans, flex's `select` makes bytes, which join no other mask.
+            let rows_of = |mask: Tensor<2, Bool>| mask.int().select(0, index.clone()).equal_scalar(1);
+            let mask = tokens.mask.map(rows_of);
             Tokens { values: tokens.values.select(0, index), mask, segments: tokens.segments }
         };
         match self {

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Duplicates, ObjectiveError, Surroundings,
     pairs::{self, Sides},
+    positive,
 };
+
+const KIND: &str = "contrastive";
 
 /// Symmetric InfoNCE with a learned temperature (CLIP, Radford et al. 2021, figure 3).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,8 +37,8 @@ impl Default for ContrastiveConfig {
 /// See [`ContrastiveConfig`].
 #[derive(Module, Debug)]
 pub struct Contrastive {
-    /// Logarithm of the factor on similarities, one a pair, `[pairs]`.
-    pub log_scale: Param<Tensor<1>>,
+    /// Logarithm of the factor on similarities, `[1]`, one a pair: a pair that a batch lacks keeps its own.
+    pub log_scale: Vec<Param<Tensor<1>>>,
     #[module(skip)]
     config: ContrastiveConfig,
 }
@@ -46,14 +49,16 @@ const MAX_SCALE: f32 = 100.0;
 impl Contrastive {
     /// The objective for a recipe's modalities.
     pub fn new(config: &ContrastiveConfig, surroundings: &Surroundings) -> Result<Self, ObjectiveError> {
-        let pairs = pairs::resolve("contrastive", &config.pairs, surroundings.modalities)?;
+        let Surroundings { modalities, seed, device, .. } = *surroundings;
+        let pairs = pairs::resolve(KIND, &config.pairs, modalities)?;
+        positive(KIND, "temperature", config.temperature)?;
         let start = Draw::Constant(-config.temperature.ln());
-        let log_scale = param([pairs.len()], start, surroundings.seed, surroundings.device);
+        let log_scale = pairs.iter().map(|_| param([1], start, seed, device)).collect();
         Ok(Self { log_scale, config: ContrastiveConfig { pairs, ..config.clone() } })
     }
 
     fn pair_loss(&self, pair: usize, sides: Sides) -> Tensor<1> {
-        let scale = self.log_scale.val().slice([pair..pair + 1]).clamp_max(MAX_SCALE.ln()).exp();
+        let scale = self.log_scale[pair].val().clamp_max(MAX_SCALE.ln()).exp();
         let logits = sides.left.matmul(sides.right.transpose()) * scale.unsqueeze(); // [n, n]
         let diagonal = pairs::diagonal(sides.items, &logits.device().inner());
         let (logits, partners) = match (sides.duplicates, self.config.duplicates) {

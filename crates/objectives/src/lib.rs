@@ -5,6 +5,8 @@ mod masked;
 mod matching;
 mod pairs;
 mod sigmoid;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -53,6 +55,22 @@ pub enum ObjectiveError {
     },
 }
 
+/// An error unless a setting is a number above 0.
+fn positive(objective: &'static str, key: &str, value: f32) -> Result<(), ObjectiveError> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(ObjectiveError::Impossible { objective, problem: format!("`{key}` must be above 0, found {value}") })
+}
+
+/// An error if modalities that are read together name one twice.
+fn distinct(objective: &'static str, names: &[Name]) -> Result<(), ObjectiveError> {
+    match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
+        Some((_, name)) => Err(ObjectiveError::Impossible { objective, problem: format!("it names `{name}` twice") }),
+        None => Ok(()),
+    }
+}
+
 /// The registry: one line an objective.
 macro_rules! objectives {
     ($($variant:ident($module:ident, $config:ident);)*) => {
@@ -80,6 +98,9 @@ macro_rules! objectives {
         impl Objective for AnyObjective {
             fn passes(&self) -> Vec<Pass> {
                 match self { $(Self::$variant(objective) => objective.passes(),)* }
+            }
+            fn every(&self) -> u64 {
+                match self { $(Self::$variant(objective) => objective.every(),)* }
             }
             fn compares_samples(&self) -> bool {
                 match self { $(Self::$variant(objective) => objective.compares_samples(),)* }

@@ -2,7 +2,7 @@
 
 mod constant;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use burn::{
     module::Module,
@@ -16,7 +16,7 @@ use sensorium_contract::{
 use sensorium_kernels::cross_entropy;
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectiveError, Surroundings, pairs::require};
+use crate::{ObjectiveError, Surroundings, distinct, pairs::require};
 
 const KIND: &str = "masked-modelling";
 
@@ -30,11 +30,13 @@ pub struct MaskedModellingConfig {
     pub passes: Vec<Vec<Name>>,
     /// Factor in the sum of losses, of each modality in each pass.
     pub weight: f32,
+    /// Only one of so many steps has this objective, which saves its passes in the others.
+    pub every: NonZeroU64,
 }
 
 impl Default for MaskedModellingConfig {
     fn default() -> Self {
-        Self { passes: Vec::new(), weight: 1.0 }
+        Self { passes: Vec::new(), weight: 1.0, every: NonZeroU64::MIN }
     }
 }
 
@@ -47,6 +49,8 @@ pub struct MaskedModelling {
     routes: Vec<Route>,
     #[module(skip)]
     weight: f32,
+    #[module(skip)]
+    every: u64,
 }
 
 /// Where the heads of one modality in one pass are.
@@ -91,7 +95,7 @@ impl MaskedModelling {
                 routes.push(Route { pass: pass.clone(), modality: modality.clone(), heads: own, first });
             }
         }
-        Ok(Self { heads, routes, weight: config.weight })
+        Ok(Self { heads, routes, weight: config.weight, every: config.every.get() })
     }
 
     /// Mean loss over the hidden tokens of one modality, `[1]`.
@@ -123,11 +127,20 @@ fn resolve(
             return Err(ObjectiveError::Impossible { objective: KIND, problem });
         }
     }
+    for (place, pass) in config.passes.iter().enumerate() {
+        distinct(KIND, pass)?;
+        if config.passes[..place].contains(pass) {
+            let problem = format!("it reads {} twice", Pass::joint(pass));
+            return Err(ObjectiveError::Impossible { objective: KIND, problem });
+        }
+    }
     if config.passes.iter().any(Vec::is_empty) {
         return Err(ObjectiveError::Impossible { objective: KIND, problem: "a pass names no modality".into() });
     }
     match config.passes.is_empty() {
-        true => Ok(modalities.iter().filter(|(_, heads)| !heads.is_empty()).map(|(name, _)| vec![name.clone()]).collect()),
+        true => {
+            Ok(modalities.iter().filter(|(_, heads)| !heads.is_empty()).map(|(name, _)| vec![name.clone()]).collect())
+        }
         false => Ok(config.passes.clone()),
     }
 }
@@ -163,6 +176,10 @@ impl Objective for MaskedModelling {
         let mut passes: Vec<Pass> = self.routes.iter().map(|route| route.pass.clone()).collect();
         passes.dedup();
         passes
+    }
+
+    fn every(&self) -> u64 {
+        self.every
     }
 
     fn compares_samples(&self) -> bool {

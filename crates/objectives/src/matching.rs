@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use burn::{
     module::Module,
@@ -8,12 +8,13 @@ use sensorium_backbone::{Draw, Linear};
 use sensorium_contract::{Batch, Corruption, Loss, LossPart, Name, Objective, Outputs, Pass, PassOutput, PassPlan};
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectiveError, Surroundings, pairs::require};
+use crate::{ObjectiveError, Surroundings, distinct, pairs::require};
 
 const KIND: &str = "matching";
 
 /// Do these belong together? Modalities read jointly, half of them with the last one taken from
-/// another sample (ViLT, Kim et al. 2021; FLAVA, Singh et al. 2022).
+/// another sample (ViLT, Kim et al. 2021; FLAVA, Singh et al. 2022). The other sample is one of the
+/// same batch, or of the same piece of a batch that goes through the model in pieces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatchingConfig {
@@ -22,10 +23,17 @@ pub struct MatchingConfig {
     /// Factor in the sum of losses.
     #[serde(default = "one")]
     pub weight: f32,
+    /// Only one of so many steps has this objective, which saves its passes in the others.
+    #[serde(default = "each_step")]
+    pub every: NonZeroU64,
 }
 
 fn one() -> f32 {
     1.0
+}
+
+fn each_step() -> NonZeroU64 {
+    NonZeroU64::MIN
 }
 
 /// See [`MatchingConfig`].
@@ -43,6 +51,7 @@ impl Matching {
         for name in &config.modalities {
             require(KIND, name, surroundings.modalities)?;
         }
+        distinct(KIND, &config.modalities)?;
         if config.modalities.len() < 2 {
             let problem = "it needs two modalities or more".into();
             return Err(ObjectiveError::Impossible { objective: KIND, problem });
@@ -85,6 +94,10 @@ impl Objective for Matching {
         vec![self.matched(), self.mismatched()]
     }
 
+    fn every(&self) -> u64 {
+        self.config.every.get()
+    }
+
     fn compares_samples(&self) -> bool {
         false
     }
@@ -100,7 +113,8 @@ impl Objective for Matching {
     }
 
     fn constant_losses(&self, seen: &[PassPlan]) -> BTreeMap<String, f32> {
-        let rows = |pass: &Pass| seen.iter().filter(|plan| plan.pass == *pass).map(|plan| plan.rows.len()).sum::<usize>();
+        let rows =
+            |pass: &Pass| seen.iter().filter(|plan| plan.pass == *pass).map(|plan| plan.rows.len()).sum::<usize>();
         let (matched, mismatched) = (rows(&self.matched()) as f32, rows(&self.mismatched()) as f32);
         let surprise = |count: f32| if count > 0.0 { -count * (count / (matched + mismatched)).ln() } else { 0.0 };
         let total = matched + mismatched;

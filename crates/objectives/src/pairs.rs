@@ -41,7 +41,8 @@ pub(crate) fn resolve(
     if !named.is_empty() {
         return Ok(named.to_vec());
     }
-    let after = |(i, a): (usize, &&Name)| known[i + 1..].iter().map(|b| [(*a).clone(), (*b).clone()]).collect::<Vec<_>>();
+    let after =
+        |(i, a): (usize, &&Name)| known[i + 1..].iter().map(|b| [(*a).clone(), (*b).clone()]).collect::<Vec<_>>();
     Ok(known.iter().enumerate().flat_map(after).collect())
 }
 
@@ -97,8 +98,11 @@ fn embedding(name: &Name, rows: &[usize], outputs: &Outputs) -> Option<Tensor<2>
     if output.plan.rows == rows {
         return Some(embedding);
     }
-    let places: Vec<i64> =
-        rows.iter().map(|row| output.plan.rows.binary_search(row).map(|place| place as i64)).collect::<Result<_, _>>().ok()?;
+    let places: Vec<i64> = rows
+        .iter()
+        .map(|row| output.plan.rows.binary_search(row).map(|place| place as i64))
+        .collect::<Result<_, _>>()
+        .ok()?;
     let index = Tensor::from_data(TensorData::from(places.as_slice()), &embedding.device().inner());
     Some(embedding.select(0, index))
 }

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Duplicates, ObjectiveError, Surroundings,
     pairs::{self, Sides},
+    positive,
 };
+
+const KIND: &str = "pairwise-sigmoid";
 
 /// A yes or no for each pair of samples (SigLIP, Zhai et al. 2023, algorithm 1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,10 +39,10 @@ impl Default for PairwiseSigmoidConfig {
 /// See [`PairwiseSigmoidConfig`].
 #[derive(Module, Debug)]
 pub struct PairwiseSigmoid {
-    /// Logarithm of the factor on similarities, one a pair, `[pairs]`.
-    pub log_scale: Param<Tensor<1>>,
-    /// Added to similarities, one a pair, `[pairs]`.
-    pub bias: Param<Tensor<1>>,
+    /// Logarithm of the factor on similarities, `[1]`, one a pair: a pair that a batch lacks keeps its own.
+    pub log_scale: Vec<Param<Tensor<1>>>,
+    /// Added to similarities, `[1]`, one a pair.
+    pub bias: Vec<Param<Tensor<1>>>,
     #[module(skip)]
     config: PairwiseSigmoidConfig,
 }
@@ -47,17 +50,20 @@ pub struct PairwiseSigmoid {
 impl PairwiseSigmoid {
     /// The objective for a recipe's modalities.
     pub fn new(config: &PairwiseSigmoidConfig, surroundings: &Surroundings) -> Result<Self, ObjectiveError> {
-        let Surroundings { seed, device, .. } = *surroundings;
-        let pairs = pairs::resolve("pairwise-sigmoid", &config.pairs, surroundings.modalities)?;
-        let log_scale = param([pairs.len()], Draw::Constant(config.scale.ln()), seed, device);
-        let bias = param([pairs.len()], Draw::Constant(config.bias), seed, device);
-        Ok(Self { log_scale, bias, config: PairwiseSigmoidConfig { pairs, ..config.clone() } })
+        let Surroundings { modalities, seed, device, .. } = *surroundings;
+        let pairs = pairs::resolve(KIND, &config.pairs, modalities)?;
+        positive(KIND, "scale", config.scale)?;
+        let all = |start| pairs.iter().map(|_| param([1], Draw::Constant(start), seed, device)).collect();
+        Ok(Self {
+            log_scale: all(config.scale.ln()),
+            bias: all(config.bias),
+            config: PairwiseSigmoidConfig { pairs, ..config.clone() },
+        })
     }
 
     fn pair_loss(&self, pair: usize, sides: Sides) -> Tensor<1> {
-        let of_pair = |values: &Param<Tensor<1>>| values.val().slice([pair..pair + 1]);
-        let scale = of_pair(&self.log_scale).exp().unsqueeze();
-        let bias = of_pair(&self.bias).unsqueeze();
+        let scale = self.log_scale[pair].val().exp().unsqueeze(); // [1, 1]
+        let bias = self.bias[pair].val().unsqueeze(); // [1, 1]
         let logits = sides.left.matmul(sides.right.transpose()) * scale + bias; // [n, n]
         let diagonal = pairs::diagonal(sides.items, &logits.device().inner());
         let (partners, counted) = match (sides.duplicates, self.config.duplicates) {

@@ -31,7 +31,10 @@ pub enum RecipeError {
         /// The nearest valid name, if one is near.
         hint: Hint,
     },
-    /// A `--set` that is not `key=value` or names a place that cannot be.
+    /// A value has no form in TOML.
+    #[error("the recipe cannot be written: {0}")]
+    Unwritable(String),
+    /// A `--set` that is not `key=value`, or sets what cannot be.
     #[error("--set {given}: {problem}")]
     Override {
         /// As given.

@@ -3,8 +3,11 @@
 mod data;
 mod error;
 mod locate;
+mod overrides;
 mod recipe;
+#[cfg(test)]
+mod tests;
 
 pub use data::{Builtin, DataConfig};
-pub use error::RecipeError;
+pub use error::{Hint, Line, RecipeError};
 pub use recipe::{Expectation, Recipe};

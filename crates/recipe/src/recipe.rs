@@ -6,17 +6,18 @@ use std::{
 
 use sensorium_contract::{Name, Seed};
 use sensorium_modalities::ModalityConfig;
-use sensorium_model::{Architecture, ModelConfig};
+use sensorium_model::{Architecture, ModelConfig, ModelError};
 use sensorium_objectives::ObjectiveConfig;
 use sensorium_samples::LoaderConfig;
-use sensorium_train::TrainConfig;
+use sensorium_train::{TrainConfig, TrainError};
 use serde::{Deserialize, Serialize};
+use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
 use crate::{
     DataConfig, RecipeError,
     error::{Hint, Line},
-    locate,
+    locate, overrides,
 };
 
 /// Everything that a run is made from.
@@ -77,12 +78,15 @@ impl Recipe {
     /// As [`Recipe::read`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
         let syntax = |error: toml::de::Error| RecipeError::Syntax { path: path.to_owned(), problem: error.to_string() };
-        let mut table: Table = toml::from_str(text).map_err(syntax)?;
-        overrides.iter().try_for_each(|given| apply(&mut table, given))?;
-        let recipe: Self = serde_path_to_error::deserialize(Value::Table(table))
-            .map_err(|error| key_error(text, path, &error.path().to_string(), error.inner().message()))?;
+        let table: Table = toml::from_str(text).map_err(syntax)?;
+        let table = overrides.iter().try_fold(table, |table, given| overrides::apply(table, given))?;
+        let origin = Origin { text, path, overrides };
+        let recipe = deserialize(&table).map_err(|(known, message)| {
+            let parse = |table: &Table| deserialize(table).err().map(|(_, message)| message);
+            origin.error(&locate::culprit(&table, known, &message, &parse), &message)
+        })?;
         match recipe.problem() {
-            Some((key, problem)) => Err(key_error(text, path, &key, &problem)),
+            Some((key, problem)) => Err(origin.error(&key.split('.').map(str::to_owned).collect::<Vec<_>>(), &problem)),
             None => Ok(recipe),
         }
     }
@@ -102,11 +106,14 @@ impl Recipe {
     }
 
     /// The recipe with all defaults filled in.
-    pub fn resolved(&self) -> String {
-        // Everything in a recipe came from TOML or has a TOML form; a test writes all recipes.
-        toml::to_string(self).unwrap_or_default()
+    ///
+    /// # Errors
+    /// If a value has no form in TOML.
+    pub fn resolved(&self) -> Result<String, RecipeError> {
+        toml::to_string(self).map_err(|error| RecipeError::Unwritable(error.to_string()))
     }
 
+    /// What is impossible about it before any data is seen: the key and the problem.
     fn problem(&self) -> Option<(String, String)> {
         if self.modalities.is_empty() {
             return Some(("modalities".into(), "a recipe needs one modality or more".into()));
@@ -114,67 +121,66 @@ impl Recipe {
         if self.objectives.is_empty() {
             return Some(("objectives".into(), "a recipe needs one objective or more".into()));
         }
-        self.data.problem().map(|(key, problem)| (key.to_owned(), problem))
+        if let Some((key, problem)) = self.data.problem() {
+            return Some((key.to_owned(), problem));
+        }
+        match self.architecture().check() {
+            Err(ModelError::Impossible { key, problem }) => return Some((key, problem)),
+            Err(other) => return Some(("model".into(), other.to_string())),
+            Ok(()) => {}
+        }
+        match self.train.check() {
+            Err(TrainError::Config { key, message }) => return Some((format!("train.{key}"), message)),
+            Err(other) => return Some(("train".into(), other.to_string())),
+            Ok(()) => {}
+        }
+        self.unknown_expectation()
     }
-}
 
-/// `a.b.0.c=value`, where the value is TOML or else a text.
-fn apply(table: &mut Table, given: &str) -> Result<(), RecipeError> {
-    let wrong = |problem: String| RecipeError::Override { given: given.to_owned(), problem };
-    let (key, value) = given.split_once('=').ok_or_else(|| wrong("expected key=value".into()))?;
-    let value = match toml::from_str::<Table>(&format!("value = {value}")) {
-        Ok(mut parsed) => parsed.remove("value").unwrap_or(Value::Boolean(true)),
-        Err(_) => Value::String(value.to_owned()),
-    };
-    let parts: Vec<&str> = key.trim().split('.').collect();
-    let (last, way) = parts.split_last().ok_or_else(|| wrong("expected key=value".into()))?;
-    let mut place = table;
-    for (at, part) in way.iter().enumerate() {
-        let next = place.entry(*part).or_insert_with(|| Value::Table(Table::new()));
-        place = match next {
-            Value::Table(table) => table,
-            Value::Array(items) => return apply_in_array(items, &parts[at + 1..], value).map_err(wrong),
-            other => return Err(wrong(format!("`{part}` is a {}, not a table", other.type_str()))),
+    fn unknown_expectation(&self) -> Option<(String, String)> {
+        let unknown = |(place, expectation): (usize, &Expectation)| {
+            let sides = [("from", &expectation.from), ("to", &expectation.to)];
+            let (side, name) = sides.into_iter().find(|(_, name)| !self.modalities.contains_key(*name))?;
+            Some((format!("expect.{place}.{side}"), format!("there is no modality `{name}`")))
         };
+        self.expect.iter().enumerate().find_map(unknown)
     }
-    place.insert((*last).to_owned(), value);
-    Ok(())
 }
 
-/// The rest of a path that goes on through the items of an array.
-fn apply_in_array(items: &mut [Value], path: &[&str], value: Value) -> Result<(), String> {
-    let count = items.len();
-    let item = path.first().and_then(|at| at.parse::<usize>().ok()).and_then(|at| items.get_mut(at));
-    let item = item.ok_or_else(|| format!("expected the number of one of {count} items, from 0"))?;
-    match (item, &path[1..]) {
-        (item, []) => *item = value,
-        (Value::Table(table), [key]) => {
-            table.insert((*key).to_owned(), value);
-        }
-        _ => return Err("the path goes too deep".into()),
-    }
-    Ok(())
+/// Reads a table; the entry and the problem if it is not a recipe.
+fn deserialize(table: &Table) -> Result<Recipe, (Vec<String>, String)> {
+    serde_path_to_error::deserialize(Value::Table(table.clone()))
+        .map_err(|error| (way(error.path()), error.inner().message().to_owned()))
 }
 
-fn key_error(text: &str, path: &Path, key: &str, message: &str) -> RecipeError {
-    let mut way: Vec<String> = key.replace('[', ".").replace(']', "").split('.').map(str::to_owned).collect();
-    way.retain(|part| !part.is_empty() && part != "?");
-    let quoted = locate::quoted(message);
-    let mut hint = None;
-    if let [name, valid @ ..] = quoted.as_slice()
-        && message.starts_with("unknown")
-    {
-        hint = locate::nearest(name, valid);
-        if way.last().map(String::as_str) != Some(*name) && message.starts_with("unknown field") {
-            way.push((*name).to_owned());
+fn way(path: &serde_path_to_error::Path) -> Vec<String> {
+    let part = |segment: &Segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    path.iter().filter_map(part).collect()
+}
+
+/// What an entry's error is reported with.
+struct Origin<'a> {
+    text: &'a str,
+    path: &'a Path,
+    overrides: &'a [String],
+}
+
+impl Origin<'_> {
+    fn error(&self, way: &[String], message: &str) -> RecipeError {
+        let hint = Hint(locate::nearest(message));
+        let key = way.join(".");
+        let problem = if key.is_empty() { message.to_owned() } else { format!("`{key}`: {message}") };
+        let at = locate::line(self.text, way);
+        let given = self.overrides.iter().rev().find(|given| overrides::concerns(given, way));
+        if let (Some(given), false) = (given, way.is_empty()) {
+            return RecipeError::Override { given: given.clone(), problem: format!("{problem}{hint}") };
         }
-    }
-    let full = way.join(".");
-    let known = (0..way.len()).rev().find_map(|cut| locate::line(text, &way[..=cut]));
-    RecipeError::Key {
-        path: path.to_owned(),
-        line: Line(known),
-        problem: if full.is_empty() { message.to_owned() } else { format!("`{full}`: {message}") },
-        hint: Hint(hint),
+        // What is missing has no line: the table that lacks it has.
+        let above = || (1..way.len()).rev().find_map(|cut| locate::line(self.text, &way[..cut]));
+        RecipeError::Key { path: self.path.to_owned(), line: Line(at.or_else(above)), problem, hint }
     }
 }

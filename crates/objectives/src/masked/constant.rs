@@ -8,7 +8,8 @@ pub(super) fn least_loss(heads: &[Head], targets: &[&MaskTarget]) -> Option<f32>
     let mut total = 0.0;
     let mut items = 0;
     for (index, head) in heads.iter().enumerate() {
-        let own: Vec<&Truth> = targets.iter().filter(|target| target.head == index).map(|target| &target.truth).collect();
+        let own: Vec<&Truth> =
+            targets.iter().filter(|target| target.head == index).map(|target| &target.truth).collect();
         let (sum, count) = match head.values {
             Values::Classes(classes) => entropy(&own, classes),
             Values::Numbers(numbers) => variance(&own, numbers),
