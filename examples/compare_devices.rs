@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use anyhow::{Context, ensure};
 use burn::{
-    module::{ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param},
     optim::GradientsParams,
     tensor::Tensor,
 };
@@ -20,6 +20,7 @@ use sensorium::{
     contract::{Batch, StepContext, Trainable},
     device,
 };
+use sensorium_kernels::{Fusion, set_fusion};
 
 /// The largest relative difference that rounding explains.
 const TOLERANCE: f64 = 1e-3;
@@ -40,6 +41,9 @@ struct Arguments {
     /// Override a key of the recipe (may be repeated)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Compose the second device's operations of Burn's own, as other devices than the CPU do
+    #[arg(long)]
+    composed: bool,
     /// Where a built-in set is kept
     #[arg(long, default_value = "runs/compare")]
     data: PathBuf,
@@ -48,12 +52,16 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let recipe = Recipe::read(&arguments.recipe, &arguments.overrides)?;
-    let open = |name: &str| Pipeline::open(recipe.clone(), &arguments.data, &device(name)?, &mut |_, _| ());
-    let (first, second) = (open(&arguments.first)?, open(&arguments.second)?);
+    let (first, second) = (device(&arguments.first)?, device(&arguments.second)?);
+    let open = |device| Pipeline::open(recipe.clone(), &arguments.data, device, &mut |_, _| ());
+    let (first, second) = (open(&first)?, open(&second)?);
     let context = StepContext { seed: recipe.root_seed(), step: 0 };
     let order = first.train.order(recipe.train.batch, context.seed.named("order"));
     let batch = first.train.train(order, context.seed, 0..1).next().context("the recipe has no data")??.batch;
     let first = compute(&arguments.first, &first.model, &batch, context);
+    if arguments.composed {
+        set_fusion(Fusion::Off);
+    }
     let second = compute(&arguments.second, &second.model, &batch, context);
     let (losses, gradients) = (compare_losses(&first, &second)?, compare_gradients(&first, &second)?);
     // Written so that NaN is no agreement.
@@ -77,7 +85,7 @@ fn compute(name: &str, model: &Model, batch: &Batch, context: StepContext) -> Co
     let parts = step.loss.parts.into_iter().map(|part| (part.name, part.value));
     let losses = parts.chain(total).map(|(name, value)| (name, value.into_scalar::<f64>())).collect();
     let mut reader = Reader { left: step.gradients, path: Vec::new(), read: BTreeMap::new() };
-    burn::module::Module::visit(model, &mut reader);
+    model.visit(&mut reader);
     let on = model.projections[0].weight.device();
     println!("{name}: {} samples in {:.1} s on {on:?}", batch.len(), start.elapsed().as_secs_f64());
     Computed { losses, gradients: reader.read }
@@ -110,13 +118,13 @@ impl ModuleVisitor for Reader {
 fn compare_losses(first: &Computed, second: &Computed) -> anyhow::Result<f64> {
     ensure!(first.losses.len() == second.losses.len(), "the devices computed different losses");
     println!("\n{:44} {:>12} {:>12} {:>10}", "loss", "first", "second", "difference");
-    let mut worst = 0.0;
+    let mut differences = Vec::new();
     for ((name, a), (_, b)) in first.losses.iter().zip(&second.losses) {
         let difference = (a - b).abs() / a.abs().max(f64::MIN_POSITIVE);
         println!("{name:44} {a:12.6} {b:12.6} {difference:10.1e}");
-        worst = larger(worst, difference);
+        differences.push((difference, name.as_str()));
     }
-    Ok(worst)
+    Ok(largest(&differences).0)
 }
 
 /// Prints the largest difference in each part of the model, relative to the tensor's norm, and
@@ -125,26 +133,26 @@ fn compare_gradients(first: &Computed, second: &Computed) -> anyhow::Result<f64>
     let (a, b) = (&first.gradients, &second.gradients);
     ensure!(a.keys().eq(b.keys()), "the devices computed gradients of different parameters");
     let whole = a.values().map(|gradient| norm(gradient).powi(2)).sum::<f64>().sqrt();
-    let mut parts: BTreeMap<String, (f64, &str, usize)> = BTreeMap::new();
+    let mut parts: BTreeMap<String, Vec<(f64, &str)>> = BTreeMap::new();
     for (path, a) in a {
         let distance: Vec<f32> = a.iter().zip(&b[path]).map(|(a, b)| a - b).collect();
         let difference = norm(&distance) / norm(a).max(NEGLIGIBLE * whole);
         let part = path.split('.').take(PART_NAMES).collect::<Vec<_>>().join(".");
-        let part = parts.entry(part).or_insert((-1.0, path, 0));
-        let worst = larger(part.0, difference);
-        *part = (worst, if worst == part.0 { part.1 } else { path }, part.2 + 1);
+        parts.entry(part).or_default().push((difference, path));
     }
     println!("\n{:34} {:>7} {:>10}   where", "gradients of", "tensors", "difference");
-    for (part, (worst, path, count)) in &parts {
-        println!("{part:34} {count:7} {worst:10.1e}   {path}");
+    for (part, differences) in &parts {
+        let (difference, path) = largest(differences);
+        println!("{part:34} {:7} {difference:10.1e}   {path}", differences.len());
     }
     println!("norm of all: {whole:.6}\n");
-    Ok(parts.values().fold(0.0, |worst, part| larger(worst, part.0)))
+    Ok(largest(&parts.into_values().flatten().collect::<Vec<_>>()).0)
 }
 
-/// As `f64::max`, but NaN is the largest of all.
-fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || a >= b { a } else { b }
+/// The largest difference, and where; NaN is larger than all numbers.
+fn largest<'a>(differences: &[(f64, &'a str)]) -> (f64, &'a str) {
+    let without_sign = differences.iter().map(|(difference, place)| (difference.abs(), *place));
+    without_sign.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::NAN, "nothing was computed"))
 }
 
 fn norm(values: &[f32]) -> f64 {

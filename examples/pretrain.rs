@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sensorium::{
-    Pipeline, Recipe, device, pretrain,
+    Pipeline, Pretraining, Recipe, device, pretrain,
     train::{Display, Stop},
 };
 use sensorium_state::RunDirectory;
@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<()> {
     let recipe = Recipe::read(Path::new(recipe), &[])?;
     let run = RunDirectory::open_or_create(Path::new(out))?;
     let pipeline = Pipeline::open(recipe, &run.path().join("data"), &device("auto")?, &mut |_, _| {})?;
-    if let Ok(trained) = pretrain(pipeline, &run, Stop::on_signals()?, Display::auto())? {
+    if let Pretraining::Finished(trained) = pretrain(pipeline, &run, Stop::on_signals()?, Display::auto())? {
         println!("{}", trained.retrieval);
     }
     Ok(())

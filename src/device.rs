@@ -1,10 +1,10 @@
 //! The one place that knows backends by name.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, DeviceType};
 
 use crate::Error;
 
-/// The devices of this build.
+/// The devices of this build, ascending by speed; `auto` is the best that is there.
 pub fn device_names() -> &'static [&'static str] {
     &[
         "auto",
@@ -18,23 +18,45 @@ pub fn device_names() -> &'static [&'static str] {
     ]
 }
 
-/// The device of this name; `auto` takes the fastest that this build has.
+/// The device of this name; a number after a colon tells several apart (`cuda:1`).
 ///
 /// # Errors
-/// If the build has none of this name.
+/// If the build has none of this name, or the machine lacks it.
 pub fn device(name: &str) -> Result<Device, Error> {
     let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
     let unknown = || Error::Device { found: name.to_owned(), known: device_names().join(", ") };
     let number: usize = number.parse().map_err(|_| unknown())?;
-    let kind = if kind == "auto" { device_names()[device_names().len() - 1] } else { kind };
-    match kind {
-        "flex" | "auto" if number == 0 => Ok(Device::flex()),
+    let devices = match kind {
+        "auto" => vec![best()],
+        kind => devices(kind).ok_or_else(unknown)?,
+    };
+    devices.into_iter().nth(number).ok_or_else(|| Error::NoDevice { found: name.to_owned() })
+}
+
+/// Those of one kind that the machine has; nothing if the build does not know the kind.
+fn devices(kind: &str) -> Option<Vec<Device>> {
+    let kind = match kind {
+        "flex" => DeviceType::Flex,
         #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+        "wgpu" => DeviceType::Wgpu,
         #[cfg(feature = "vulkan")]
-        "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        "vulkan" => DeviceType::Vulkan,
         #[cfg(feature = "cuda")]
-        "cuda" => Ok(Device::cuda(number)),
-        _ => Err(unknown()),
-    }
+        "cuda" => DeviceType::Cuda,
+        _ => return None,
+    };
+    Some(Device::enumerate(kind).into_vec())
+}
+
+/// The fastest graphics processor, or else the CPU. One that software plays is slower than the CPU.
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))]
+fn best() -> Device {
+    let is_hardware = |device: &Device| device.identity().is_some_and(|identity| identity.physical.is_some());
+    let mut fastest_first = device_names().iter().rev().filter_map(|kind| devices(kind)).flatten();
+    fastest_first.find(is_hardware).unwrap_or_else(Device::flex)
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "vulkan", feature = "cuda")))]
+fn best() -> Device {
+    Device::flex()
 }

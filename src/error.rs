@@ -38,6 +38,12 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// The build knows the device, the machine does not have it.
+    #[error("no device `{found}` on this machine")]
+    NoDevice {
+        /// As given.
+        found: String,
+    },
     /// The samples lack what the recipe reads.
     #[error("{place}: no sample has the modality `{modality}` (field `{field}`); the fields found are {found}")]
     NoModality {

@@ -22,7 +22,7 @@ pub use measure::{StepCost, flops, matmul_peak, measure_steps, peak_memory};
 pub use media::to_media;
 pub use page::retrieval_sections;
 pub use pipeline::Pipeline;
-pub use pretrain::{Pretrained, check_expectations, pretrain};
+pub use pretrain::{Pretrained, Pretraining, check_expectations, pretrain};
 pub use retrieval::{EVALUATION_BATCH, RetrievalEvaluator, embed};
 pub use sensorium_contract as contract;
 pub use sensorium_model::{Model, load as load_model};

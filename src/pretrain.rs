@@ -7,7 +7,7 @@ use sensorium_report::{Page, render, training_sections};
 use sensorium_retrieve::{RetrievalReport, retrieval, subsets};
 use sensorium_samples::Prepared;
 use sensorium_state::{RunDirectory, StateError, commit};
-use sensorium_train::{BatchStream, Display, Ended, Evaluator, HeldOutLosses, Session, Stop, fit};
+use sensorium_train::{BatchStream, Display, Ended, Evaluator, HeldOutLosses, Outcome, Session, Stop, fit};
 
 use crate::{
     Error, Pipeline, RetrievalEvaluator, documents, embed, page::retrieval_sections, retrieval::EVALUATION_BATCH,
@@ -18,6 +18,17 @@ const FREE_KEYS: [&str; 3] = ["loader.workers", "loader.ahead", "loader.cache_mb
 /// Samples in a model's recorded answers.
 const PROBE: usize = 4;
 
+/// How a run ended.
+pub enum Pretraining {
+    /// All is written.
+    Finished(Box<Pretrained>),
+    /// A signal came; the state is saved, and the same call goes on from there.
+    Interrupted {
+        /// The signal's number.
+        signal: i32,
+    },
+}
+
 /// What a finished run gives.
 pub struct Pretrained {
     /// The model, without autodiff.
@@ -27,18 +38,16 @@ pub struct Pretrained {
 }
 
 /// Trains a recipe's model, or goes on with the run that is in the directory, and writes
-/// `model/`, `metrics.jsonl`, `retrieval.json` and `report.html` there. Nothing if the run was interrupted; the same
-/// call continues it.
+/// `model/`, `metrics.jsonl`, `retrieval.json` and `report.html` there.
 ///
 /// # Errors
-/// [`Error::Expectation`] after everything is written, if a number that the recipe expects was not
-/// reached.
+/// If the data, the disk or the optimisation fail; the run directory then holds the last checkpoint.
 pub fn pretrain(
     pipeline: Pipeline,
     run: &RunDirectory,
     stop: Stop,
     display: Display,
-) -> Result<Result<Pretrained, i32>, Error> {
+) -> Result<Pretraining, Error> {
     let Pipeline { recipe, train, validation, model, data_card } = pipeline;
     let seed = recipe.root_seed();
     let resolved =
@@ -59,31 +68,45 @@ pub fn pretrain(
     };
     let outcome = fit(model, session)?;
     if let Ended::Interrupted { signal } = outcome.ended {
-        return Ok(Err(signal));
+        return Ok(Pretraining::Interrupted { signal });
     }
-    let table = embed(&outcome.model, &validation)?;
+    let finished = finish(&recipe, run, &validation, &data_card, outcome)?;
+    Ok(Pretraining::Finished(Box::new(finished)))
+}
+
+/// Judges the trained model and writes everything that a finished run leaves.
+fn finish(
+    recipe: &Recipe,
+    run: &RunDirectory,
+    validation: &Prepared,
+    data_card: &str,
+    outcome: Outcome<Model>,
+) -> Result<Pretrained, Error> {
+    let Outcome { model, step, .. } = outcome;
+    let table = embed(&model, validation)?;
     let retrieval = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
-    let metrics = read(&run.path().join("metrics.jsonl"))?;
     let documents = [
-        (CARD, documents::card(&recipe, &outcome.model, &data_card, &retrieval)),
-        (LINEAGE, documents::lineage(&recipe, outcome.step, &retrieval)),
+        (CARD, documents::card(recipe, &model, data_card, &retrieval)),
+        (LINEAGE, documents::lineage(recipe, step, &retrieval)),
         ("recipe.toml", recipe.resolved()?),
     ];
-    sensorium_model::save(&run.path().join("model"), &outcome.model, &probe(&validation)?, &documents)?;
-    let timing = read(&run.path().join("timing.jsonl"))?;
-    let mut sections = training_sections(&metrics, &timing);
+    sensorium_model::save(&run.path().join("model"), &model, &probe(validation)?, &documents)?;
+    let log = |name| read(&run.path().join(name));
+    let mut sections = training_sections(&log("metrics.jsonl")?, &log("timing.jsonl")?);
     sections.extend(retrieval_sections(&recipe.modalities, validation.dataset(), &table, &retrieval)?);
     let page = Page {
         title: run.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        subtitle: documents::subtitle(&recipe),
-        facts: documents::facts(&outcome.model, outcome.step, &retrieval),
+        subtitle: documents::subtitle(recipe),
+        facts: documents::facts(&model, step, &retrieval),
         sections,
     };
     commit(&run.path().join("report.html"), render(&page).as_bytes())?;
-    let json =
-        serde_json::to_vec_pretty(&retrieval).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
-    commit(&run.path().join("retrieval.json"), &json)?;
-    Ok(Ok(Pretrained { model: outcome.model, retrieval }))
+    commit(&run.path().join("retrieval.json"), &json(run, &retrieval)?)?;
+    Ok(Pretrained { model, retrieval })
+}
+
+fn json(run: &RunDirectory, report: &RetrievalReport) -> Result<Vec<u8>, StateError> {
+    serde_json::to_vec_pretty(report).map_err(|reason| StateError::Json { path: run.path().into(), reason })
 }
 
 /// Whether what the recipe expects was reached.

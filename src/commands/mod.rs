@@ -15,6 +15,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{Error, Recipe};
 use sensorium_model::ModelError;
 
+/// The largest integer of TOML, which the recipe is saved as.
+const LARGEST_SEED: u64 = i64::MAX as u64;
+
 /// A recipe and what overrides it.
 #[derive(Args)]
 pub struct RecipeArguments {
@@ -24,7 +27,7 @@ pub struct RecipeArguments {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
     /// Override the recipe's seed
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
     pub seed: Option<u64>,
 }
 

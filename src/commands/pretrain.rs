@@ -2,7 +2,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use sensorium::{
-    Pipeline, check_expectations,
+    Pipeline, Pretraining, check_expectations,
     train::{Display, Stop},
 };
 use sensorium_state::RunDirectory;
@@ -37,8 +37,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let run = RunDirectory::open_or_create(&out)?;
     let display = if arguments.quiet { Display::quiet() } else { Display::auto() };
     let trained = match sensorium::pretrain(pipeline, &run, stop, display)? {
-        Ok(trained) => trained,
-        Err(signal) => {
+        Pretraining::Finished(trained) => trained,
+        Pretraining::Interrupted { signal } => {
             eprintln!("interrupted; the same command goes on from here");
             return Ok(ExitCode::from(128 + signal as u8));
         }

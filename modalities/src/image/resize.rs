@@ -1,7 +1,7 @@
 use fast_image_resize::{
     FilterType, PixelTrait, ResizeAlg, ResizeError, ResizeOptions, Resizer,
     images::{TypedImage, TypedImageRef},
-    pixels::{F32, F32x3, U8, U8x3},
+    pixels::{F32, F32x3},
 };
 
 use super::{
@@ -71,26 +71,58 @@ fn contained([from_height, from_width]: [usize; 2], [height, width]: [usize; 2])
 }
 
 /// Scales without regard to shape.
+///
+/// Pictures of bytes are rounded to whole levels between the two passes, as Pillow rounds them: wherever a cubic
+/// filter overshoots, that shows.
 pub(super) fn scale(picture: Picture, to: [usize; 2], filter: Filter) -> Result<Picture, ResizeError> {
     let from = [picture.height, picture.width];
     if from == to {
         return Ok(picture);
     }
-    let levels = match (&picture.levels, picture.channels) {
-        (Levels::Byte(levels), 1) => Levels::Byte(scale_bytes::<U8>(levels, 1, from, to, filter)?),
-        (Levels::Byte(levels), _) => Levels::Byte(scale_bytes::<U8x3>(levels, 3, from, to, filter)?),
-        (Levels::Deep(levels), 1) => {
-            let pixels: Vec<F32> = levels.iter().map(|&level| F32::new(level)).collect();
-            Levels::Deep(scale_pixels(&pixels, from, to, None, filter)?.iter().map(|pixel| pixel.0).collect())
-        }
-        (Levels::Deep(levels), _) => {
-            let pixel = |level: &[f32]| F32x3::new([level[0], level[1], level[2]]);
-            let pixels: Vec<F32x3> = levels.chunks_exact(3).map(pixel).collect();
-            Levels::Deep(scale_pixels(&pixels, from, to, None, filter)?.iter().flat_map(|pixel| pixel.0).collect())
+    let channels = picture.channels;
+    let levels = match &picture.levels {
+        Levels::Deep(levels) => Levels::Deep(scale_levels(levels, f32::from, channels, from, to, filter)?),
+        Levels::Byte(levels) => {
+            let between = between(from, to);
+            let passed = scale_levels(levels, f32::from, channels, from, between, filter)?;
+            let passed = scale_levels(&passed, |level| whole(level).into(), channels, between, to, filter)?;
+            Levels::Byte(passed.into_iter().map(whole).collect())
         }
     };
     let [height, width] = to;
     Ok(Picture { width, height, levels, ..picture })
+}
+
+/// The size after the first of two passes. Rows are scaled first, unless the height shrinks by more than twice
+/// what the width does; so Pillow 13 was seen to choose (its version 12 always took rows first).
+fn between(from: [usize; 2], to: [usize; 2]) -> [usize; 2] {
+    let ([from_height, from_width], [height, width]) = (from, to);
+    match from_height > height && 2 * from_width + height < from_height + 2 * width {
+        true => [height, from_width],
+        false => [from_height, width],
+    }
+}
+
+/// The nearest level of a byte.
+fn whole(level: f32) -> u8 {
+    (level.clamp(0.0, 255.0) + 0.5) as u8
+}
+
+fn scale_levels<L: Copy>(
+    levels: &[L],
+    value: impl Fn(L) -> f32,
+    channels: usize,
+    from: [usize; 2],
+    to: [usize; 2],
+    filter: Filter,
+) -> Result<Vec<f32>, ResizeError> {
+    if channels == 1 {
+        let pixels: Vec<F32> = levels.iter().map(|&level| F32::new(value(level))).collect();
+        return Ok(scale_pixels(&pixels, from, to, None, filter)?.iter().map(|pixel| pixel.0).collect());
+    }
+    let pixel = |level: &[L]| F32x3::new([value(level[0]), value(level[1]), value(level[2])]);
+    let pixels: Vec<F32x3> = levels.chunks_exact(3).map(pixel).collect();
+    Ok(scale_pixels(&pixels, from, to, None, filter)?.iter().flat_map(|pixel| pixel.0).collect())
 }
 
 /// Scales a rectangle of one channel to `to`.
@@ -103,20 +135,6 @@ pub(super) fn scale_plane(
 ) -> Result<Vec<f32>, ResizeError> {
     let pixels: Vec<F32> = plane.iter().map(|&level| F32::new(level)).collect();
     Ok(scale_pixels(&pixels, from, to, Some(rectangle), filter)?.iter().map(|pixel| pixel.0).collect())
-}
-
-fn scale_bytes<P: PixelTrait>(
-    bytes: &[u8],
-    channels: usize,
-    from: [usize; 2],
-    to: [usize; 2],
-    filter: Filter,
-) -> Result<Vec<u8>, ResizeError> {
-    let mut scaled = vec![0; to[0] * to[1] * channels];
-    let source = TypedImageRef::<P>::from_buffer(from[1] as u32, from[0] as u32, bytes).map_err(|_| MISFIT)?;
-    let mut target = TypedImage::<P>::from_buffer(to[1] as u32, to[0] as u32, &mut scaled).map_err(|_| MISFIT)?;
-    Resizer::new().resize_typed(&source, &mut target, &options(None, filter))?;
-    Ok(scaled)
 }
 
 fn scale_pixels<P: PixelTrait>(

@@ -1,0 +1,12 @@
+//! Whole-program tests, in one binary.
+
+#[path = "all/architecture.rs"]
+mod architecture;
+#[path = "all/command_line.rs"]
+mod command_line;
+#[path = "all/program.rs"]
+mod program;
+#[path = "all/recipes.rs"]
+mod recipes;
+#[path = "all/resume.rs"]
+mod resume;
