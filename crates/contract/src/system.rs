@@ -10,6 +10,11 @@ pub trait Objective {
     /// The passes that [`Objective::loss`] reads.
     fn passes(&self) -> Vec<Pass>;
 
+    /// The loss is asked for in one of so many steps; at least 1.
+    fn every(&self) -> u64 {
+        1
+    }
+
     /// Whether the loss compares samples of the whole batch with each other. Such an objective may
     /// read nothing but embeddings, so that a large batch can go through the model in pieces
     /// (GradCache, Gao et al. 2021).
