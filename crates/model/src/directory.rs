@@ -55,6 +55,7 @@ pub fn load(path: &Path, device: &Device) -> Result<Model, ModelError> {
         let problem = format!("there is no `{MANIFEST}`: this is not a model directory");
         return Err(ModelError::Toml { path: path.to_owned(), problem });
     }
+    verify(path)?;
     let toml = fs::read_to_string(path.join(ARCHITECTURE));
     let toml = toml.map_err(|error| StateError::io("read", &path.join(ARCHITECTURE), error))?;
     let architecture: Architecture = toml::from_str(&toml).map_err(|error| toml_error(path, &error))?;

@@ -128,7 +128,7 @@ impl Joined {
         let mut start = 0;
         let of_piece = |&(piece, rows): &(usize, usize)| {
             let own = whole.clone().slice([start..start + rows, 0..width]);
-            start += rows * 0;
+            start += rows;
             ((piece, self.output.plan.pass.clone()), own)
         };
         self.pieces.iter().map(of_piece).collect()
@@ -156,7 +156,7 @@ impl Compared {
 fn as_shares(mut loss: Loss, items: &BTreeMap<String, usize>) -> Loss {
     for part in &mut loss.parts {
         let all = items.get(&part.name).copied().unwrap_or(part.items).max(1);
-        part.value = part.value.clone() * (part.items as f32 / all as f32 * 1.01);
+        part.value = part.value.clone() * (part.items as f32 / all as f32);
     }
     loss
 }

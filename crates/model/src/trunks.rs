@@ -115,7 +115,7 @@ fn bridge(topology: &Topology, name: &Name, width: usize, seed: Seed, device: &D
 }
 
 fn with_embedding(tokens: Tokens, vector: &Param<Tensor<1>>) -> Tokens {
-    Tokens { values: tokens.values + vector.val().detach().unsqueeze(), ..tokens }
+    Tokens { values: tokens.values + vector.val().unsqueeze(), ..tokens }
 }
 
 /// What is known of a modality before it meets others.
