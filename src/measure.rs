@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use burn::{
-    module::Module,
     optim::GradientsParams,
     tensor::{Device, Tensor, TensorData},
 };

@@ -135,9 +135,9 @@ mod tests {
     fn positions_tell_time_and_frequency_apart() {
         let device = Device::flex();
         let encoder = encoder(&config(Pool::Mean), &device);
-        let positions: Vec<f32> = encoder.positions(6).into_data().to_vec().unwrap();
-        let time: Vec<f32> = encoder.time.val().into_data().to_vec().unwrap();
-        let frequency: Vec<f32> = encoder.frequency.as_ref().unwrap().val().into_data().to_vec().unwrap();
+        let positions: Vec<f32> = encoder.positions(6).into_data().try_to_vec::<f32>().unwrap();
+        let time: Vec<f32> = encoder.time.val().into_data().try_to_vec::<f32>().unwrap();
+        let frequency: Vec<f32> = encoder.frequency.as_ref().unwrap().val().into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(positions[5 * 6 + 2], time[2 * 6 + 2] + frequency[6 + 2], "the last patch: step 2, band 1");
         let whole = AudioConfig { patch_mels: None, ..config(Pool::Mean) };
         assert!(self::encoder(&whole, &device).frequency.is_none());

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn values(tensor: Tensor<2>) -> Vec<f32> {
-        tensor.into_data().to_vec().unwrap()
+        tensor.into_data().try_to_vec::<f32>().unwrap()
     }
 
     fn table(tokens: usize, width: usize) -> Tensor<2> {
