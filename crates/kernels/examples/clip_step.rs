@@ -165,6 +165,15 @@ fn tower(x: Tensor<3>, reader: &mut Reader, layers: usize, pooled: usize, causal
     x / length
 }
 
+/// Processor time of all threads so far, in ms; 0 where the system does not tell.
+fn processor_time() -> f64 {
+    let ticks = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+    });
+    ticks.unwrap_or(0.0) * 10.0
+}
+
 fn main() {
     let steps: usize = std::env::args().nth(1).and_then(|steps| steps.parse().ok()).unwrap_or(6);
     let device = Device::flex().autodiff();
@@ -180,7 +189,11 @@ fn main() {
         let mut model = Model::new(device.clone());
         let mut times: Vec<[f64; 4]> = Vec::new();
         let mut losses = Vec::new();
+        let mut processor = 0.0;
         for step in 0..=steps {
+            if step == 1 {
+                processor = processor_time();
+            }
             let start = Instant::now();
             let loss = model.loss(&pixels, &ids);
             let forward = start.elapsed();
@@ -192,11 +205,12 @@ fn main() {
             times.push([forward, backward - forward, all - backward, all].map(|time| time.as_secs_f64() * 1e3));
         }
         times.remove(0);
+        let processor = (processor_time() - processor) / steps as f64;
         let least = |index: usize| times.iter().map(|times| times[index]).fold(f64::INFINITY, f64::min);
         let mut all: Vec<f64> = times.iter().map(|times| times[3]).collect();
         all.sort_by(f64::total_cmp);
         println!(
-            "{name:<11} min forward {:.0} backward {:.0} optimiser {:.0} step {:.0} ms | median step {:.0} ms | loss {:.6} -> {:.6}",
+            "{name:<11} min forward {:.0} backward {:.0} optimiser {:.0} step {:.0} ms | median step {:.0} ms | processor {processor:.0} ms | loss {:.6} -> {:.6}",
             least(0),
             least(1),
             least(2),

@@ -9,7 +9,11 @@ use super::{
 };
 
 /// Rows that are packed at a time: what a piece reads then stays in the second cache.
-const ROW_BLOCK: usize = 256;
+const ROW_BLOCK: usize = 192;
+
+/// Width of a left operand whose columns are read as they lie; in wider ones the rows of a column
+/// push each other out of the first cache, and it is packed.
+const NEAR: usize = 256;
 
 /// `output += leftᵀ · right` over rows, the gradient of a weight.
 pub(crate) struct Outer<'a> {
@@ -107,17 +111,22 @@ impl<'a> Piece<'a> {
         with_scratch(|scratch| self.run_with(&mut scratch.panels));
     }
 
-    /// Both operands are packed, so that neither is read across the lines of the cache.
     fn run_with(mut self, [left, right]: &mut [Panels; 2]) {
         for first in (0..self.rows).step_by(ROW_BLOCK) {
             let count = ROW_BLOCK.min(self.rows - first);
             let start = if self.fresh && first == 0 { Start::Zero } else { Start::Output };
-            left.repack(Strided::rows(&self.left[first * self.left_stride..], self.left_stride), count, self.inputs);
             right.repack(
                 Strided::rows(&self.right[first * self.right_stride..], self.right_stride),
                 count,
                 self.outputs,
             );
+            let rows = &self.left[first * self.left_stride..];
+            if self.left_stride <= NEAR {
+                let left = Strided::columns(rows, self.left_stride);
+                Product { left, right, rows: self.inputs, output: self.output.again(), start }.run();
+                continue;
+            }
+            left.repack(Strided::rows(rows, self.left_stride), count, self.inputs);
             let mut rest = self.output.again();
             for panel in 0..left.count() {
                 let (left, rows) = left.transposed_panel(panel);

@@ -195,3 +195,24 @@ fn gradients_equal_finite_differences() {
     let expected: f32 = gradients[1].iter().zip(&direction).map(|(g, d)| g * d).sum();
     assert!((slope - expected).abs() < 2e-3 * expected.abs().max(1.0), "{slope} {expected}");
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    let options = BlockOptions { heads: 3, causal: false, activation: Activation::Gelu, epsilon: 1e-5 };
+    let case = Case { rows: 16, tokens: 65, width: 192, hidden: 768, options };
+    let (x, w) = case.inputs();
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..60 {
+        let time = std::time::Instant::now();
+        let output = block(x.clone(), None, w.clone(), options);
+        best[0] = best[0].min(time.elapsed().as_secs_f64());
+        let loss = output.sum();
+        let time = std::time::Instant::now();
+        let gradients = loss.backward();
+        best[1] = best[1].min(time.elapsed().as_secs_f64());
+        drop(gradients);
+    }
+    let flops = 2.0 * (16 * 65) as f64 * (12 * 192 * 192) as f64;
+    println!("forward {:.2} ms {:.1} GFLOP/s, backward {:.2} ms {:.1} GFLOP/s", best[0] * 1e3, flops / best[0] / 1e9, best[1] * 1e3, 2.0 * flops / best[1] / 1e9);
+}

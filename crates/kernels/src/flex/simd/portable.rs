@@ -74,6 +74,8 @@ impl Simd for Portable {
         a.into_iter().fold(f32::NEG_INFINITY, f32::max)
     }
     #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+    #[inline(always)]
     unsafe fn load(self, at: *const f32) -> Eight {
         // SAFETY: the trait's contract; an array of numbers has their alignment.
         unsafe { at.cast::<Eight>().read() }
