@@ -27,6 +27,8 @@ use std::sync::Arc;
 use burn::tensor::{Bool, Int, Tensor};
 use fused::{accepts, flex_primitive, from_flex, run, to_flex};
 use plan::Plan;
+#[cfg(test)]
+pub(crate) use simd::on_each_level;
 
 use crate::{
     Activation, AdamwMoments, AdamwOptions, AdamwStep, AttentionOptions, BlockOptions, BlockWeights,

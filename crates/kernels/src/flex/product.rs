@@ -456,6 +456,7 @@ unsafe fn store_pair<S: Simd>(s: S, at: *mut f32, count: usize, [low, high]: [S:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flex::simd::on_each_level;
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed;
@@ -468,6 +469,11 @@ mod tests {
 
     #[test]
     fn equals_plain_loops_for_all_shapes_and_layouts() {
+        check_all_shapes();
+        on_each_level(check_all_shapes);
+    }
+
+    fn check_all_shapes() {
         for (rows, inner, columns) in [(1, 1, 1), (3, 7, 5), (6, 300, 16), (65, 12, 33), (29, 600, 48), (13, 32, 65)] {
             for (transposed_left, transposed_right) in [(false, false), (true, false), (false, true)] {
                 let (a, b, bias) = (numbers(rows * inner, 1), numbers(inner * columns, 2), numbers(columns, 3));

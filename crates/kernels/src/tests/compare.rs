@@ -26,7 +26,7 @@ pub(super) fn mask(rows: usize, tokens: usize, real: impl Fn(usize, usize) -> bo
 }
 
 pub(super) fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    match x.into_data().to_vec() {
+    match x.into_data().try_to_vec() {
         Ok(values) => values,
         Err(error) => panic!("{error:?}"),
     }

@@ -2,7 +2,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::compare::{assert_close, device, mask, numbers, tensor, values};
 use crate::{
-    Activation, AdamwOptions, AttentionOptions, adamw, adamw_step, attention, bias_activation, cross_entropy,
+    Activation, AdamwOptions, AttentionOptions, adamw, adamw_step, attention, bias_activation, cross_entropy, flex,
     layer_norm, linear, squared_norm,
 };
 
@@ -176,4 +176,31 @@ fn squared_norm_is_the_sum_of_squares() {
         let found = values(squared_norm(&tensor::<1>([length], 3).inner()))[0];
         assert!((f64::from(found) / expected - 1.0).abs() < 1e-6, "{found} {expected}");
     }
+}
+
+#[test]
+fn operations_equal_their_composed_forms_with_other_instructions() {
+    crate::flex::on_each_level(|| {
+        layer_norm_equals_its_composed_form();
+        bias_activation_equals_its_composed_form();
+        linear_equals_its_composed_form();
+        cross_entropy_equals_its_composed_form();
+        adamw_equals_its_composed_form_and_keeps_what_others_hold();
+        squared_norm_is_the_sum_of_squares();
+    });
+}
+
+#[test]
+fn the_cpu_backend_fuses_f32_and_leaves_f64_alone() {
+    let (x, vector) = (tensor([2, 9, 12], 1), tensor([12], 2));
+    let (matrix, options) = (tensor([12, 7], 3), AttentionOptions { heads: 2, causal: false });
+    assert!(flex::layer_norm(&x, &vector, &vector, 1e-5).is_some());
+    assert!(flex::bias_activation(&x, &vector, Activation::Gelu).is_some());
+    assert!(flex::linear(&x, &matrix, None).is_some());
+    assert!(flex::attention(&x, Some(&mask(2, 9, |_, token| token < 5)), options).is_some());
+    assert!(flex::squared_norm(&vector.clone().inner()).is_some());
+    let double = |x: Tensor<1>| x.cast(burn::tensor::DType::F64);
+    assert!(
+        flex::layer_norm(&x.cast(burn::tensor::DType::F64), &double(vector.clone()), &double(vector), 1e-5).is_none()
+    );
 }

@@ -73,9 +73,32 @@ enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Portable,
+    /// Arrays of the sizes of AVX-512.
+    #[cfg(test)]
+    Wide,
+}
+
+#[cfg(test)]
+thread_local! {
+    static FORCED: std::cell::Cell<Option<Level>> = const { std::cell::Cell::new(None) };
+}
+
+/// Runs `work` once for each set of sizes, on a thread of its own that pretends to have no better
+/// instructions.
+#[cfg(test)]
+pub(crate) fn on_each_level(work: impl Fn() + Sync) {
+    for level in [Level::Portable, Level::Wide] {
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(1).start_handler(move |_| FORCED.set(Some(level))).build();
+        pool.expect("a thread").install(&work);
+    }
 }
 
 fn level() -> Level {
+    #[cfg(test)]
+    if let Some(level) = FORCED.get() {
+        return level;
+    }
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
@@ -101,26 +124,10 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `level` found the instructions.
         Level::Avx2 => unsafe { avx2::run(kernel) },
-        Level::Portable => kernel.run(portable::Portable),
+        Level::Portable => kernel.run(portable::Portable::<8, 4>),
+        #[cfg(test)]
+        Level::Wide => kernel.run(portable::Portable::<16, 14>),
     }
-}
-
-/// Runs the work with each set of instructions that this processor has.
-#[cfg(test)]
-pub(crate) fn dispatch_each<K: Kernel + Copy>(kernel: K) -> Vec<K::Output> {
-    let mut outputs = vec![kernel.run(portable::Portable)];
-    #[cfg(target_arch = "x86_64")]
-    {
-        if level() != Level::Portable {
-            // SAFETY: both better levels include AVX2 and FMA.
-            outputs.push(unsafe { avx2::run(kernel) });
-        }
-        if level() == Level::Avx512 {
-            // SAFETY: `level` found the instructions.
-            outputs.push(unsafe { avx512::run(kernel) });
-        }
-    }
-    outputs
 }
 
 /// Width of a panel of [`super::product::Panels`]: two vectors.
