@@ -42,12 +42,7 @@ pub struct Pretrained {
 ///
 /// # Errors
 /// If the data, the disk or the optimisation fail; the run directory then holds the last checkpoint.
-pub fn pretrain(
-    pipeline: Pipeline,
-    run: &RunDirectory,
-    stop: Stop,
-    display: Display,
-) -> Result<Pretraining, Error> {
+pub fn pretrain(pipeline: Pipeline, run: &RunDirectory, stop: Stop, display: Display) -> Result<Pretraining, Error> {
     let Pipeline { recipe, train, validation, model, data_card } = pipeline;
     let seed = recipe.root_seed();
     let resolved =

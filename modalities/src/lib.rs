@@ -154,7 +154,8 @@ impl Modalities {
     /// The first modality whose file is missing or damaged.
     pub fn load(configs: &BTreeMap<Name, ModalityConfig>, directory: &Path) -> Result<Self, ModalityError> {
         let load = |(name, config): (&Name, &ModalityConfig)| {
-            let fitted = config.load(name, directory).map_err(|problem| ModalityError { name: name.clone(), problem })?;
+            let fitted =
+                config.load(name, directory).map_err(|problem| ModalityError { name: name.clone(), problem })?;
             Ok((name.clone(), fitted))
         };
         Ok(Self { fitted: configs.iter().map(load).collect::<Result<_, _>>()? })

@@ -22,6 +22,7 @@ const LINE: usize = 16;
 
 /// Numbers on the boundary of a cache line. New ones hold whatever was there before: zeros, or
 /// another buffer's numbers.
+#[derive(Default)]
 pub(crate) struct Buffer {
     lines: Vec<Line>,
     length: usize,
@@ -58,12 +59,6 @@ impl Buffer {
         // SAFETY: all of the buffer's lines are initialised, and it holds at least `length` numbers.
         let bytes = unsafe { Bytes::from_controller(Box::new(self), bytes) };
         FlexTensor::new(bytes, Layout::contiguous(shape), DType::F32)
-    }
-}
-
-impl Default for Buffer {
-    fn default() -> Self {
-        Self { lines: Vec::new(), length: 0 }
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
 const LEAST_ROWS: usize = 16;
 
 pub(crate) fn layer_norm(x: &Tensor<3>, gamma: &Tensor<1>, beta: &Tensor<1>, epsilon: f64) -> Option<Tensor<3>> {
-    if !fuses(Fusion::Operations) || !(accepts(x) && accepts(gamma) && accepts(beta)) {
+    if !(fuses(Fusion::Operations) && accepts(x) && accepts(gamma) && accepts(beta)) {
         return None;
     }
     let [_, _, width] = x.dims();
@@ -49,7 +49,7 @@ pub(crate) fn layer_norm(x: &Tensor<3>, gamma: &Tensor<1>, beta: &Tensor<1>, eps
 }
 
 pub(crate) fn bias_activation(x: &Tensor<3>, bias: &Tensor<1>, activation: Activation) -> Option<Tensor<3>> {
-    if !fuses(Fusion::Operations) || !(accepts(x) && accepts(bias)) {
+    if !(fuses(Fusion::Operations) && accepts(x) && accepts(bias)) {
         return None;
     }
     let [_, _, width] = x.dims();
@@ -61,7 +61,7 @@ pub(crate) fn bias_activation(x: &Tensor<3>, bias: &Tensor<1>, activation: Activ
 pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<3>> {
     let [rows, tokens, width] = x.dims();
     let [inputs, outputs] = weight.dims();
-    if !fuses(Fusion::Operations) || !(accepts(x) && accepts(weight)) || rows * tokens < LEAST_ROWS || outputs == 0 {
+    if !(fuses(Fusion::Operations) && accepts(x) && accepts(weight)) || rows * tokens < LEAST_ROWS || outputs == 0 {
         return None;
     }
     assert_eq!(width, inputs, "weight of another width");

@@ -389,7 +389,7 @@ unsafe fn panel_product<S: Simd>(s: S, place: Place, rows: usize) {
 #[inline(always)]
 unsafe fn tile<S: Simd, const ROWS: usize>(s: S, place: Place) {
     let Place { row, column, panel, inner, stride, .. } = place;
-    // SAFETY (of the whole): the caller's contract.
+    // SAFETY: the caller's contract, for all of the block.
     unsafe {
         let mut sums = [[s.splat(0.0); 2]; ROWS];
         if !place.bias.is_null() {
