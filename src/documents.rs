@@ -14,7 +14,7 @@ pub(crate) fn card(recipe: &Recipe, model: &Model, data: &str, report: &Retrieva
     let _ = write!(text, "\n## Data\n\n{}\n", data.trim().replace("\n# ", "\n### ").trim_start_matches("# "));
     for (name, modality) in &model.preparation().modalities {
         for remark in modality.remarks() {
-            let _ = write!(text, "* {name}: {remark}\n");
+            let _ = writeln!(text, "* {name}: {remark}");
         }
     }
     text.push_str("\n## Retrieval on the held-out samples\n\n");
