@@ -265,7 +265,7 @@ pub(crate) struct Product<'a> {
 
 /// Inner indices that a tile covers before the next panel's turn: what it reads then stays in the
 /// first cache.
-const INNER_BLOCK: usize = 192;
+const INNER_BLOCK: usize = 288;
 
 impl Product<'_> {
     /// Computes it.
@@ -296,15 +296,7 @@ impl Kernel for Product<'_> {
         for k in (0..blocks).map(|block| block * length) {
             let length = length.min(inner - k);
             for (panel, column) in (0..*columns).step_by(width).enumerate() {
-                let next = if column + width < *columns {
-                    values[(panel + 1) * inner * width + k * width..].as_ptr()
-                } else if k + length < *inner {
-                    values[(k + length) * width..].as_ptr()
-                } else {
-                    std::ptr::null()
-                };
                 let place = Place {
-                    next,
                     left: self.left.values.as_ptr().wrapping_add(k * self.left.column),
                     row: self.left.row,
                     column: self.left.column,
@@ -332,8 +324,6 @@ struct Place {
     row: usize,
     column: usize,
     panel: *const f32,
-    /// The panel after this one, or null.
-    next: *const f32,
     inner: usize,
     output: *mut f32,
     stride: usize,
@@ -350,13 +340,6 @@ unsafe fn panel_product<S: Simd>(s: S, place: Place, rows: usize) {
     let mut first = 0;
     for index in 0..tiles {
         let height = height + usize::from(index < taller);
-        if !place.next.is_null() {
-            // Each tile asks for a part of the next panel, which comes from afar while this one is in use.
-            let lines = place.inner * 2 * S::LANES / 16;
-            for line in lines * index / tiles..lines * (index + 1) / tiles {
-                s.prefetch(place.next.wrapping_add(line * 16));
-            }
-        }
         let place = Place {
             left: place.left.wrapping_add(first * place.row),
             output: place.output.wrapping_add(first * place.stride),

@@ -95,10 +95,6 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn prefetch(self, at: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
-    #[inline(always)]
     unsafe fn load(self, at: *const f32) -> __m256 {
         unsafe { _mm256_loadu_ps(at) }
     }

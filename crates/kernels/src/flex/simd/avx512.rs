@@ -86,10 +86,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
     #[inline(always)]
-    fn prefetch(self, at: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
-    #[inline(always)]
     unsafe fn load(self, at: *const f32) -> __m512 {
         unsafe { _mm512_loadu_ps(at) }
     }

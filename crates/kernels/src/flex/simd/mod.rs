@@ -38,9 +38,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The largest lane.
     fn largest(self, a: Self::V) -> f32;
 
-    /// Hints that the line at `at`, wherever it points, is read soon.
-    fn prefetch(self, at: *const f32);
-
     /// # Safety
     /// `LANES` numbers may be read at `at`.
     unsafe fn load(self, at: *const f32) -> Self::V;

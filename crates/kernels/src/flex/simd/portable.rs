@@ -81,8 +81,6 @@ impl<const LANES: usize, const ROWS: usize> Simd for Portable<LANES, ROWS> {
         a.into_iter().fold(f32::NEG_INFINITY, f32::max)
     }
     #[inline(always)]
-    fn prefetch(self, _: *const f32) {}
-    #[inline(always)]
     unsafe fn load(self, at: *const f32) -> [f32; LANES] {
         // SAFETY: the trait's contract; an array of numbers has their alignment.
         unsafe { at.cast::<[f32; LANES]>().read() }
