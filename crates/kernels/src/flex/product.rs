@@ -359,9 +359,7 @@ unsafe fn panel_product<S: Simd>(s: S, place: Place, rows: usize) {
                 9 if S::TILE_ROWS >= 9 => tile::<S, 9>(s, place),
                 10 if S::TILE_ROWS >= 10 => tile::<S, 10>(s, place),
                 11 if S::TILE_ROWS >= 11 => tile::<S, 11>(s, place),
-                12 if S::TILE_ROWS >= 12 => tile::<S, 12>(s, place),
-                13 if S::TILE_ROWS >= 13 => tile::<S, 13>(s, place),
-                _ => tile::<S, 14>(s, place),
+                _ => tile::<S, 12>(s, place),
             }
         }
         first += height;

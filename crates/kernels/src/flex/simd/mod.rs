@@ -123,7 +123,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         Level::Avx2 => unsafe { avx2::run(kernel) },
         Level::Portable => kernel.run(portable::Portable::<8, 4>),
         #[cfg(test)]
-        Level::Wide => kernel.run(portable::Portable::<16, 14>),
+        Level::Wide => kernel.run(portable::Portable::<16, 12>),
     }
 }
 
