@@ -124,9 +124,9 @@ mod tests {
 
     #[test]
     fn rolling_moves_every_pixel_around() {
-        let pixels = Array3::from_shape_fn((1, 2, 3), |(_, y, x)| (y * 3 + x) as f32);
+        let pixels = Array3::from_shape_fn((1, 3, 3), |(_, y, x)| (y * 3 + x) as f32);
         let rolled = roll(&pixels.view(), [1, -1]);
-        assert_eq!(rolled.iter().copied().collect::<Vec<_>>(), [4.0, 5.0, 3.0, 1.0, 2.0, 0.0]);
+        assert_eq!(rolled.iter().copied().collect::<Vec<_>>(), [7.0, 8.0, 6.0, 1.0, 2.0, 0.0, 4.0, 5.0, 3.0]);
     }
 
     #[test]

@@ -253,7 +253,7 @@ mod tests {
         let image = image(ImageConfig { augment, ..small() });
         let item = image.decode(&sample(Value::Bytes(png(60, 40).into()))).unwrap().unwrap();
         assert_eq!(item.arrays.f32(FULL).shape(), [3, 12, 18]);
-        let arrays = image.collate(&[item.clone()]);
+        let arrays = image.collate(std::slice::from_ref(&item));
         let changed = image.collate(&[image.augment(item, &mut Seed::new(0).rng())]);
         assert_eq!(arrays.f32(PATCHES).shape(), changed.f32(PATCHES).shape());
         assert_ne!(arrays, changed);
