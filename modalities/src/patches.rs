@@ -34,17 +34,20 @@ pub(crate) fn hide(
     let patches = arrays.f32(PATCHES).view();
     // Collating makes patches of three axes only.
     let patches = patches.into_dimensionality::<Ix3>().unwrap_or_else(|error| unreachable!("{error}"));
+    let patches = patches.as_standard_layout();
     let (row_count, patch_count, width) = patches.dim();
+    let Some(all) = patches.as_slice() else { unreachable!("an array of standard layout is a slice") };
     let mut hidden = Array2::from_elem((row_count, patch_count), false);
-    let (mut rows, mut tokens, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut tokens, mut values) =
+        (Vec::new(), Vec::new(), Vec::with_capacity((all.len() as f32 * ratio) as usize));
     for (row, rng) in rngs.iter_mut().enumerate().take(row_count) {
         for patch in choose(real(arrays, row, patch_count), ratio, rng) {
             hidden[[row, patch]] = true;
             rows.push(row);
             tokens.push(patch + offset);
-            let start = values.len();
-            values.extend(patches.slice(ndarray::s![row, patch, ..]));
-            truth(&mut values[start..]);
+            let (from, to) = ((row * patch_count + patch) * width, values.len());
+            values.extend_from_slice(&all[from..from + width]);
+            truth(&mut values[to..]);
         }
     }
     let arrays = arrays.clone().with(HIDDEN, Array::Bool(hidden.into_dyn()));
