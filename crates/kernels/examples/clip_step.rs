@@ -123,6 +123,12 @@ impl Model {
         (cross_entropy(logits.clone(), classes.clone()) + cross_entropy(logits.transpose(), classes)).mul_scalar(0.5)
     }
 
+    /// The same model without gradients.
+    fn inner(&self) -> Self {
+        let parameter = |parameter: &Parameter| Parameter { value: parameter.value.clone().inner(), moments: None };
+        Self { parameters: self.parameters.iter().map(parameter).collect(), device: self.device.clone().inner() }
+    }
+
     fn step(&mut self, gradients: &mut Gradients, step: usize) {
         let mut norm = 0.0;
         let found: Vec<Tensor<2>> = self
@@ -204,13 +210,21 @@ fn main() {
             let all = start.elapsed();
             times.push([forward, backward - forward, all - backward, all].map(|time| time.as_secs_f64() * 1e3));
         }
-        times.remove(0);
         let processor = (processor_time() - processor) / steps as f64;
+        let inner = model.inner();
+        let (still, unlabelled) = (pixels.clone().inner(), ids.clone().inner());
+        let inference = (0..steps).map(|_| {
+            let start = Instant::now();
+            inner.loss(&still, &unlabelled);
+            start.elapsed().as_secs_f64() * 1e3
+        });
+        let inference = inference.fold(f64::INFINITY, f64::min);
+        times.remove(0);
         let least = |index: usize| times.iter().map(|times| times[index]).fold(f64::INFINITY, f64::min);
         let mut all: Vec<f64> = times.iter().map(|times| times[3]).collect();
         all.sort_by(f64::total_cmp);
         println!(
-            "{name:<11} min forward {:.0} backward {:.0} optimiser {:.0} step {:.0} ms | median step {:.0} ms | processor {processor:.0} ms | loss {:.6} -> {:.6}",
+            "{name:<11} min forward {:.0} backward {:.0} optimiser {:.0} step {:.0} ms | inference {inference:.0} ms | median step {:.0} ms | processor {processor:.0} ms | loss {:.6} -> {:.6}",
             least(0),
             least(1),
             least(2),
