@@ -3,7 +3,7 @@ use burn::{
     tensor::{Tensor, activation::log_softmax},
 };
 use sensorium_backbone::{Draw, param};
-use sensorium_contract::{Batch, Loss, LossPart, Name, Objective, Outputs, Pass};
+use sensorium_contract::{Batch, Loss, Name, Objective, Outputs, Pass};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -85,13 +85,7 @@ impl Objective for Contrastive {
     }
 
     fn loss(&self, outputs: &Outputs, batch: &Batch) -> Loss {
-        let weight = self.config.weight / self.config.pairs.len() as f32;
-        let part = |(pair, names): (usize, &[Name; 2])| {
-            let sides = Sides::of(names, outputs, batch)?;
-            let items = sides.items;
-            let name = format!("contrastive {}-{}", names[0], names[1]);
-            Some(LossPart { name, value: self.pair_loss(pair, sides), weight, items })
-        };
-        Loss { parts: self.config.pairs.iter().enumerate().filter_map(part).collect() }
+        let compare = |pair, sides| self.pair_loss(pair, sides);
+        pairs::loss("contrastive", &self.config.pairs, self.config.weight, outputs, batch, compare)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use sensorium_contract::{Batch, Head, Name, Outputs, Pass};
+use sensorium_contract::{Batch, Head, Loss, LossPart, Name, Outputs, Pass};
 use serde::{Deserialize, Serialize};
 
 use crate::ObjectiveError;
@@ -63,6 +63,25 @@ pub(crate) fn require(
 pub(crate) fn passes(pairs: &[[Name; 2]]) -> Vec<Pass> {
     let names: std::collections::BTreeSet<&Name> = pairs.iter().flatten().collect();
     names.into_iter().map(Pass::of).collect()
+}
+
+/// One part a pair that the batch holds, which share the objective's weight evenly.
+pub(crate) fn loss(
+    objective: &str,
+    pairs: &[[Name; 2]],
+    weight: f32,
+    outputs: &Outputs,
+    batch: &Batch,
+    compare: impl Fn(usize, Sides) -> Tensor<1>,
+) -> Loss {
+    let weight = weight / pairs.len() as f32;
+    let part = |(pair, names): (usize, &[Name; 2])| {
+        let sides = Sides::of(names, outputs, batch)?;
+        let items = sides.items;
+        let name = format!("{objective} {}-{}", names[0], names[1]);
+        Some(LossPart { name, value: compare(pair, sides), weight, items })
+    };
+    Loss { parts: pairs.iter().enumerate().filter_map(part).collect() }
 }
 
 /// The two sides of a pair on the samples that have both.

@@ -3,7 +3,7 @@ use burn::{
     tensor::{Tensor, activation::log_sigmoid},
 };
 use sensorium_backbone::{Draw, param};
-use sensorium_contract::{Batch, Loss, LossPart, Name, Objective, Outputs, Pass};
+use sensorium_contract::{Batch, Loss, Name, Objective, Outputs, Pass};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -91,13 +91,7 @@ impl Objective for PairwiseSigmoid {
     }
 
     fn loss(&self, outputs: &Outputs, batch: &Batch) -> Loss {
-        let weight = self.config.weight / self.config.pairs.len() as f32;
-        let part = |(pair, names): (usize, &[Name; 2])| {
-            let sides = Sides::of(names, outputs, batch)?;
-            let items = sides.items;
-            let name = format!("pairwise sigmoid {}-{}", names[0], names[1]);
-            Some(LossPart { name, value: self.pair_loss(pair, sides), weight, items })
-        };
-        Loss { parts: self.config.pairs.iter().enumerate().filter_map(part).collect() }
+        let compare = |pair, sides| self.pair_loss(pair, sides);
+        pairs::loss("pairwise sigmoid", &self.config.pairs, self.config.weight, outputs, batch, compare)
     }
 }
