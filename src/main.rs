@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", commands::message(&error));
         commands::exit_code(&error)
     })
 }

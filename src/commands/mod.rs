@@ -75,6 +75,15 @@ pub fn progress_bar(what: &'static str, quiet: bool) -> impl FnMut(usize, usize)
     }
 }
 
+/// An error with its causes, but for those that it quotes already.
+pub fn message(error: &anyhow::Error) -> String {
+    let add = |text: String, cause: &dyn std::error::Error| match cause.to_string() {
+        cause if text.contains(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    };
+    error.chain().fold(String::new(), |text, cause| if text.is_empty() { cause.to_string() } else { add(text, cause) })
+}
+
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Error>() {

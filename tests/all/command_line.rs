@@ -45,6 +45,29 @@ fn the_built_in_set_is_written_learned_and_judged() {
 }
 
 #[test]
+fn fields_can_be_read_under_another_name() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = recipe(home.path(), 1);
+    let out = home.path().join("run");
+    succeed(&["pretrain", text(&recipe), "--out", text(&out), "--quiet"]);
+    let model = out.join("model");
+    let table = home.path().join("table.csv");
+    fs::write(&table, "key,name,category,code_points\na,heart,Symbols,1\nb,dog,Animals,2\n").unwrap();
+    let directions = |output: &std::process::Output| {
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["directions"].as_array().unwrap().len()
+    };
+    let said = |output: &std::process::Output| String::from_utf8(output.stderr.clone()).unwrap();
+    let renamed = run(&["evaluate", text(&model), text(&table), "--json", "--field", "text=name"]);
+    assert_eq!(directions(&renamed), 2, "table and text");
+    assert!(said(&renamed).contains("no sample has the modality `image`"), "{}", said(&renamed));
+    assert!(!said(&renamed).contains("`text` (field"), "{}", said(&renamed));
+    // Without, only the table is left, and nothing can be found.
+    let message = fail(&["evaluate", text(&model), text(&table)], 1);
+    assert!(message.contains("no sample has two of the model's modalities"), "{message}");
+}
+
+#[test]
 fn a_number_that_a_recipe_expects_decides_about_the_exit_code() {
     let home = tempfile::tempdir().unwrap();
     let recipe = recipe(home.path(), 1);
@@ -101,7 +124,8 @@ fn a_wrong_recipe_names_its_line() {
     let message = fail(&["pretrain", text(&recipe), "--out", text(&out)], 2);
     assert!(message.starts_with(&format!("error: {}:{at}: ", recipe.display())), "{message}");
     let absent = home.path().join("absent.toml");
-    assert!(fail(&["pretrain", text(&absent), "--out", text(&out)], 2).contains("absent.toml"));
+    let message = fail(&["pretrain", text(&absent), "--out", text(&out)], 2);
+    assert!(message.contains("absent.toml") && message.matches("os error").count() == 1, "{message}");
 }
 
 #[test]
