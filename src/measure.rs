@@ -3,23 +3,26 @@
 use std::time::{Duration, Instant};
 
 use burn::{
+    module::Module,
     optim::GradientsParams,
     tensor::{Device, Tensor, TensorData},
 };
-use sensorium_contract::{Batch, Pass, StepContext};
+use sensorium_contract::{Batch, Embedder, StepContext, Trainable};
 use sensorium_train::{AdamW, FlatGradients};
 use serde::Serialize;
 
-use crate::{Error, Model, Pipeline};
+use crate::{EVALUATION_BATCH, Error, Model, Pipeline};
 
-/// A step's parts, medians over the measured steps, in milliseconds.
+/// A step's parts in milliseconds, medians over the measured steps. Where objectives come in only
+/// some of the steps: the mean of the medians of each kind of step.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepCost {
     /// Name of the device.
     pub device: String,
     /// Samples in a batch.
     pub batch: usize,
-    /// Steps measured, after one that warms up.
+    /// Steps measured, after one that warms up; a multiple of the steps after which the same
+    /// objectives come again.
     pub steps: usize,
     /// The whole step.
     pub step_ms: f64,
@@ -43,7 +46,7 @@ pub struct StepCost {
     pub peak_memory: Option<u64>,
 }
 
-/// Measures a few training steps of a pipeline; the trained model is thrown away.
+/// Measures at least so many training steps of a pipeline; the trained model is thrown away.
 ///
 /// # Errors
 /// If the data or the optimiser's configuration do not allow a step.
@@ -51,11 +54,13 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
     let recipe = &pipeline.recipe;
     let seed = recipe.root_seed();
     let peak_flops = matmul_peak(device);
+    let period = pipeline.model.period() as usize;
+    let steps = steps.max(1).next_multiple_of(period);
     let order = pipeline.train.order(recipe.train.batch, seed.named("order"));
     let mut loader = pipeline.train.train(order, seed, 0..steps as u64 + 1);
     let mut model = pipeline.model.clone();
     let mut optimizer = AdamW::new(&recipe.train.optimizer, &model)?;
-    let mut times = [const { Vec::new() }; 4];
+    let mut times = vec![[const { Vec::new() }; 4]; period];
     let mut samples = 0;
     for step in 0..=steps as u64 {
         let start = Instant::now();
@@ -66,10 +71,11 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
         samples = batch.len();
         if step > 0 {
             let parts = [marks[0] - start, marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]];
-            parts.iter().zip(&mut times).for_each(|(part, times)| times.push(*part));
+            parts.iter().zip(&mut times[step as usize % period]).for_each(|(part, times)| times.push(*part));
         }
     }
-    let [data_ms, forward_ms, backward_ms, optimizer_ms] = times.map(median_ms);
+    let mean = |part: usize| times.iter().map(|kind| median_ms(kind[part].clone())).sum::<f64>() / period as f64;
+    let [data_ms, forward_ms, backward_ms, optimizer_ms] = [0, 1, 2, 3].map(mean);
     let step_ms = data_ms + forward_ms + backward_ms + optimizer_ms;
     let flops_per_step = flops(&pipeline.model) * samples as f64;
     Ok(StepCost {
@@ -108,12 +114,30 @@ fn one_step(model: Model, optimizer: &mut AdamW, batch: &Batch, context: StepCon
     (model, [ready, forward, backward, Instant::now()])
 }
 
+/// Seconds that an evaluation during training takes, from one batch of held-out samples.
+///
+/// # Errors
+/// If the samples cannot be read.
+pub fn measure_evaluation(pipeline: &Pipeline) -> Result<f64, Error> {
+    let held_out = &pipeline.validation;
+    let model = pipeline.model.valid();
+    let context = StepContext { seed: pipeline.recipe.root_seed(), step: 0 };
+    let start = Instant::now();
+    let Some(loaded) = held_out.sequential(EVALUATION_BATCH).next() else { return Ok(0.0) };
+    let batch = loaded?.batch;
+    let samples = batch.len();
+    let _ = model.embed(&batch);
+    let _ = model.evaluate(&mut std::iter::once(batch), context);
+    Ok(start.elapsed().as_secs_f64() / samples as f64 * held_out.dataset().len() as f64)
+}
+
 /// FLOPs of a training step over one sample with as many tokens as it can have: products with
-/// weights and of attention; a backward pass counts as two forward passes.
+/// weights and of attention; a backward pass counts as two forward passes. The mean, where
+/// objectives come in only some of the steps.
 pub fn flops(model: &Model) -> f64 {
     let topology = &model.architecture().model.topology;
-    let pass = |pass: &Pass| topology.flops(pass, model.modalities());
-    3.0 * model.passes().iter().map(pass).sum::<f64>()
+    let step = |step| model.passes_at(step).iter().map(|pass| topology.flops(pass, model.modalities())).sum::<f64>();
+    3.0 * (0..model.period()).map(step).sum::<f64>() / model.period() as f64
 }
 
 /// FLOP/s of a square matrix product, the best of several.

@@ -4,6 +4,8 @@
 mod architecture;
 #[path = "all/command_line.rs"]
 mod command_line;
+#[path = "all/disk_full.rs"]
+mod disk_full;
 #[path = "all/program.rs"]
 mod program;
 #[path = "all/recipes.rs"]

@@ -1,13 +1,13 @@
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use sensorium::{Pipeline, contract::Pass, flops, measure_steps, peak_memory};
+use sensorium::{Pipeline, contract::Pass, flops, measure_evaluation, measure_steps, peak_memory};
 use sensorium_state::export;
 use serde::Serialize;
 
 use super::{DeviceArguments, RecipeArguments, progress_bar};
 
-/// Steps of the dry run that times are read off.
+/// Least number of steps of the dry run that times are read off.
 const DRY_STEPS: usize = 2;
 
 #[derive(Args)]
@@ -37,6 +37,8 @@ struct Plan {
     steps_per_epoch: u64,
     flops_per_step: f64,
     seconds_per_step: f64,
+    evaluations: u64,
+    seconds_per_evaluation: f64,
     seconds_in_all: f64,
     memory: Option<u64>,
 }
@@ -66,6 +68,8 @@ fn plan(pipeline: &Pipeline, device: &burn::tensor::Device) -> anyhow::Result<Pl
         *parameters.entry(part).or_default() += tensor.values.len();
     }
     let cost = measure_steps(pipeline, device, DRY_STEPS)?;
+    let seconds_per_evaluation = measure_evaluation(pipeline)?;
+    let evaluations = steps.div_ceil(recipe.train.evaluation_interval(steps, steps_per_epoch));
     let sources = [&pipeline.train, &pipeline.validation].into_iter().flat_map(|data| data.dataset().description());
     Ok(Plan {
         samples: pipeline.train.dataset().len(),
@@ -78,7 +82,9 @@ fn plan(pipeline: &Pipeline, device: &burn::tensor::Device) -> anyhow::Result<Pl
         steps_per_epoch,
         flops_per_step: flops(&pipeline.model) * cost.batch as f64,
         seconds_per_step: cost.step_ms / 1e3,
-        seconds_in_all: cost.step_ms / 1e3 * steps as f64,
+        evaluations,
+        seconds_per_evaluation,
+        seconds_in_all: cost.step_ms / 1e3 * steps as f64 + seconds_per_evaluation * evaluations as f64,
         memory: peak_memory(),
     })
 }
@@ -109,8 +115,8 @@ fn print(plan: &Plan) {
     println!("steps       {} ({} an epoch)", plan.steps, plan.steps_per_epoch);
     println!("FLOPs       {:.1} GFLOP a step", plan.flops_per_step / 1e9);
     println!(
-        "time        {:.2} s a step, {:.0} s in all (from {DRY_STEPS} dry steps on this device)",
-        plan.seconds_per_step, plan.seconds_in_all
+        "time        {:.2} s a step, {} evaluations of {:.1} s, {:.0} s in all (from a dry run on this device)",
+        plan.seconds_per_step, plan.evaluations, plan.seconds_per_evaluation, plan.seconds_in_all
     );
     if let Some(memory) = plan.memory {
         println!("memory      {} MiB at most", memory >> 20);

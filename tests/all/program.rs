@@ -31,6 +31,26 @@ pub fn start(arguments: &[&str]) -> Child {
     command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// Runs a command that must succeed, and tells the most memory that it had, in bytes.
+#[cfg(target_os = "linux")]
+pub fn peak_memory(arguments: &[&str]) -> u64 {
+    let mut child = start(arguments);
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut most = 0;
+    let ended = loop {
+        // A process that has ended has no such line.
+        let peak = fs::read_to_string(&status).unwrap_or_default();
+        let peak = peak.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        most = most.max(peak.unwrap_or(0));
+        match child.try_wait().unwrap() {
+            Some(ended) => break ended,
+            None => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    };
+    assert!(ended.success(), "{arguments:?}");
+    most << 10
+}
+
 /// The message of a command that fails: one line that begins with `error:`, and nothing else.
 #[track_caller]
 pub fn fail(arguments: &[&str], code: i32) -> String {

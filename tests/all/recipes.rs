@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sensorium::{
@@ -13,6 +14,8 @@ use sensorium_datasets::emoji::{self, AudioSource, EmojiOptions};
 use sensorium_model::Topology;
 use sensorium_state::RunDirectory;
 use serde_json::Value;
+
+use crate::program::{emoji, peak_memory, succeed};
 
 pub fn configs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
@@ -103,4 +106,72 @@ fn runs(path: &Path, recipe: Recipe) {
     // The recipe that is saved is a recipe.
     let saved = fs::read_to_string(run.path().join("model/recipe.toml")).unwrap();
     Recipe::parse(&saved, path, &[]).unwrap();
+}
+
+/// What `check` foresees, beside what a run then takes. A machine that does other work beside can
+/// upset either, so that there are several attempts.
+#[test]
+#[cfg(target_os = "linux")]
+fn check_foresees_time_and_memory() {
+    for path in configs() {
+        if !has_data(&scaled_down(&path)) {
+            println!("skipped {}: its data are not here (SENSORIUM_SHARED)", path.display());
+            continue;
+        }
+        let attempts: Vec<String> = (0..4).map_while(|_| misjudged(&path)).collect();
+        assert!(attempts.len() < 4, "{}: {attempts:#?}", path.display());
+    }
+}
+
+/// How far `check` was off, if that was too far.
+fn misjudged(path: &Path) -> Option<String> {
+    let home = tempfile::tempdir().unwrap();
+    let [data, out] = ["data", "run"].map(|name| home.path().join(name).to_string_lossy().into_owned());
+    let mut settings = vec!["train.steps=9".to_owned(), "train.batch=32".into(), "train.evaluate_every=9".into()];
+    settings.push(format!("data={}", toml::Value::try_from(small_data(path)).unwrap()));
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let recipe = path.to_str().unwrap();
+    let plan: Value =
+        serde_json::from_str(&succeed(&[&["check", recipe, "--json", "--data", &data], &settings[..]].concat())).unwrap();
+    let memory = peak_memory(&[&["pretrain", recipe, "--out", &out, "--quiet"], &settings[..]].concat());
+    let took = times(&Path::new(&out).join("timing.jsonl"));
+    let ratio = |foreseen: &str, found: f64| plan[foreseen].as_f64().unwrap() / found;
+    let ratios = [
+        ("memory", ratio("memory", memory as f64), 0.25),
+        ("step", ratio("seconds_per_step", took.step.as_secs_f64()), 0.3),
+        ("evaluation", ratio("seconds_per_evaluation", took.evaluation.as_secs_f64()), 0.3),
+    ];
+    println!("{}: foreseen / found: {ratios:.2?}", path.display());
+    ratios.iter().any(|(_, ratio, within)| (ratio - 1.0).abs() > *within).then(|| format!("{ratios:.2?}"))
+}
+
+/// The recipe's own data, or where they are the built-in set: eighty of it.
+fn small_data(path: &Path) -> toml::Table {
+    let recipe = scaled_down(path);
+    let source = |path: PathBuf| toml::Table::from_iter([("path".to_owned(), path.to_string_lossy().into_owned().into())]);
+    let sources = |sources: Vec<PathBuf>| toml::Value::from(sources.into_iter().map(source).collect::<Vec<_>>());
+    let own = |sources: &[sensorium::samples::SourceConfig]| sources.iter().map(|own| recipe.base.join(&own.path)).collect();
+    let (train, validation) = match recipe.data.builtin {
+        Some(_) => (vec![emoji().join("emoji-train.tar")], vec![emoji().join("emoji-validation.tar")]),
+        None => (own(&recipe.data.train), own(&recipe.data.validation)),
+    };
+    toml::Table::from_iter([("train".to_owned(), sources(train)), ("validation".to_owned(), sources(validation))])
+}
+
+struct Times {
+    /// Of the steps after the first, which warms up.
+    step: Duration,
+    evaluation: Duration,
+}
+
+fn times(path: &Path) -> Times {
+    let records = fs::read_to_string(path).unwrap();
+    let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sum = |record: &Value| ["wait", "gradients", "optimizer"].iter().map(|part| record[part].as_f64()).sum();
+    let steps: Vec<f64> = records.iter().filter_map(sum).skip(1).collect();
+    let evaluation = records.iter().find_map(|record| record["evaluation"].as_f64()).unwrap();
+    Times {
+        step: Duration::from_secs_f64(steps.iter().sum::<f64>() / steps.len() as f64),
+        evaluation: Duration::from_secs_f64(evaluation),
+    }
 }

@@ -104,13 +104,18 @@ impl Model {
         &self.parts.passes
     }
 
+    /// Steps after which the same objectives come again.
+    pub fn period(&self) -> u64 {
+        self.objectives.iter().map(Objective::every).fold(1, lcm)
+    }
+
     /// The objectives of this step.
     pub(crate) fn active(&self, step: u64) -> impl Iterator<Item = &AnyObjective> {
         self.objectives.iter().filter(move |objective| step.is_multiple_of(objective.every()))
     }
 
-    /// The passes that they read, each once.
-    pub(crate) fn passes_at(&self, step: u64) -> Vec<Pass> {
+    /// The passes that the objectives of a step read, each once.
+    pub fn passes_at(&self, step: u64) -> Vec<Pass> {
         self.active(step).flat_map(Objective::passes).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -153,6 +158,15 @@ impl Model {
         // Passes name modalities of the recipe alone: building the objectives checks it.
         self.parts.names.binary_search(name).unwrap_or_else(|_| panic!("no modality `{name}`"))
     }
+}
+
+/// The least common multiple of two numbers that are at least 1.
+fn lcm(a: u64, b: u64) -> u64 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 /// Whether a pass gives a vector of the common space.

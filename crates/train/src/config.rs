@@ -133,6 +133,11 @@ impl TrainConfig {
         self.schedule.check()
     }
 
+    /// Steps between evaluations of a run of `steps` steps, if an epoch of the data has so many.
+    pub fn evaluation_interval(&self, steps: u64, steps_per_epoch: u64) -> u64 {
+        self.evaluate_every.unwrap_or(steps_per_epoch.max(steps / 50).max(1))
+    }
+
     /// Optimiser steps of the run, if an epoch of the data has so many.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ impl<'a, T: Trainable> Session<'a, T> {
     }
 
     fn evaluation_is_due(&self, step: u64, settings: StepSettings<'_>) -> bool {
-        let every = self.config.evaluate_every.unwrap_or(settings.steps_per_epoch.max(settings.steps / 50).max(1));
+        let every = self.config.evaluation_interval(settings.steps, settings.steps_per_epoch);
         !self.evaluators.is_empty() && is_due(step, every, settings.steps)
     }
 
