@@ -25,4 +25,16 @@ impl Embedding {
         let [_, width] = self.weight.dims();
         self.weight.val().select(0, ids.reshape([rows * tokens])).reshape([rows, tokens, width])
     }
+
+    /// How many values there are vectors for.
+    pub fn values(&self) -> usize {
+        self.weight.lazy_shape()[0]
+    }
+
+    /// How well each value's vector fits, `[rows, tokens, width]` → `[rows, tokens, values]`.
+    pub fn logits(&self, x: Tensor<3>) -> Tensor<3> {
+        let [rows, tokens, width] = x.dims();
+        let [values, _] = self.weight.dims();
+        x.reshape([rows * tokens, width]).matmul(self.weight.val().transpose()).reshape([rows, tokens, values])
+    }
 }

@@ -1,5 +1,5 @@
 use burn::{
-    module::Param,
+    module::{Param, ParamId},
     tensor::{Device, Tensor, TensorData},
 };
 use rand::RngExt;
@@ -18,17 +18,25 @@ pub enum Draw {
 }
 
 /// A parameter of the given shape, drawn on the host, so that every device starts from the same
-/// values.
+/// values. It is drawn when it is first used: one that is loaded never is.
 pub fn param<const D: usize>(shape: [usize; D], draw: Draw, seed: Seed, device: &Device) -> Param<Tensor<D>> {
-    let mut rng = seed.rng();
-    let count = shape.iter().product();
-    let mut value = || match draw {
-        Draw::Constant(value) => value,
-        Draw::Normal(deviation) => truncated_normal(&mut rng) * deviation,
-        Draw::Uniform(bound) => rng.random_range(-bound..=bound),
+    let drawn = move |device: &Device, require_grad: bool| {
+        let values = TensorData::new(draw.values(shape.iter().product(), seed), shape);
+        Tensor::from_data(values, device).set_require_grad(require_grad)
     };
-    let values: Vec<f32> = (0..count).map(|_| value()).collect();
-    Param::from_data(TensorData::new(values, shape), device)
+    Param::uninitialized(ParamId::new(), drawn, device.clone(), true, shape.into())
+}
+
+impl Draw {
+    fn values(self, count: usize, seed: Seed) -> Vec<f32> {
+        let mut rng = seed.rng();
+        let mut value = || match self {
+            Self::Constant(value) => value,
+            Self::Normal(deviation) => truncated_normal(&mut rng) * deviation,
+            Self::Uniform(bound) => rng.random_range(-bound..=bound),
+        };
+        (0..count).map(|_| value()).collect()
+    }
 }
 
 /// Box–Muller, redrawn beyond two deviations.

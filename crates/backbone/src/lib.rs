@@ -1,17 +1,24 @@
 //! The one Transformer: parts, block, trunk. It knows no modality's name.
 
 mod block;
+mod cache;
 mod config;
+mod cross;
 mod embedding;
+mod heads;
 mod init;
 mod linear;
 mod norm;
+mod positions;
 mod transformer;
 
 pub use block::Block;
-pub use config::TransformerConfig;
+pub use cache::Cache;
+pub use config::{Biases, NormKind, NormPlace, Positions, TransformerConfig};
+pub use cross::{CrossAttention, Memory};
 pub use embedding::Embedding;
 pub use init::{Draw, param};
 pub use linear::Linear;
 pub use norm::Norm;
+pub(crate) use positions::Rotation;
 pub use transformer::Transformer;

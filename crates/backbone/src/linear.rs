@@ -29,16 +29,20 @@ impl Linear {
 
     /// `[.., inputs]` → `[.., outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let y = self.product(x);
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        }
+    }
+
+    /// The same without the bias.
+    pub(crate) fn product<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let mut shape = x.dims();
         let [inputs, outputs] = self.weight.dims();
         let rows = shape[..D - 1].iter().product::<usize>();
         shape[D - 1] = outputs;
         // One product over all tokens: batched products would pack the weight once a sample.
-        let y = x.reshape([rows, inputs]).matmul(self.weight.val()); // [all tokens, outputs]
-        let y = match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
-            None => y,
-        };
-        y.reshape(shape)
+        x.reshape([rows, inputs]).matmul(self.weight.val()).reshape(shape) // [.., outputs]
     }
 }

@@ -1,17 +1,27 @@
-use burn::{module::Module, tensor::Device};
+use burn::{
+    module::Module,
+    tensor::{Bool, Device, Tensor},
+};
 use sensorium_contract::{Features, Seed, Tokens};
 
-use crate::{Block, Norm, TransformerConfig};
+use crate::{
+    Block, Cache, Draw, Embedding, Memory, Norm, NormPlace, Positions, TransformerConfig,
+    block::Around,
+    cache::BlockCache,
+    positions::{Rotation, relative_bias},
+};
 
-/// A trunk: blocks and a last normalisation.
+/// A trunk: blocks, and a last normalisation where they normalise before.
 ///
-/// Positions are in the tokens already: each modality has its own.
+/// Learned positions are in the tokens already: each modality has its own.
 #[derive(Module, Debug)]
 pub struct Transformer {
     /// In the order in which tokens pass them.
     pub blocks: Vec<Block>,
     /// After the last block.
-    pub norm: Norm,
+    pub norm: Option<Norm>,
+    /// Of relative positions, `[buckets, heads]`.
+    pub relative: Option<Embedding>,
     #[module(skip)]
     config: TransformerConfig,
 }
@@ -20,9 +30,17 @@ impl Transformer {
     /// A trunk with drawn weights.
     pub fn new(config: &TransformerConfig, seed: Seed, device: &Device) -> Self {
         let block = |layer| Block::new(config, seed.named("block").number(layer), device);
+        let norm = || Norm::new(config.norm, config.width, config.epsilon, seed, device);
+        let relative = |buckets| {
+            Embedding::new(buckets, config.heads, Draw::Normal(0.02), seed.named("relative"), device)
+        };
         Self {
             blocks: (0..config.layers as u64).map(block).collect(),
-            norm: Norm::new(config.width, config.epsilon, seed, device),
+            norm: (config.norm_place == NormPlace::Before).then(norm),
+            relative: match config.positions {
+                Positions::Relative { buckets, .. } => Some(relative(buckets)),
+                Positions::None | Positions::Rotary { .. } => None,
+            },
             config: config.clone(),
         }
     }
@@ -30,11 +48,70 @@ impl Transformer {
     /// Tokens to features.
     pub fn forward(&self, tokens: Tokens) -> Features {
         let Tokens { values, mask, segments } = tokens;
-        let through = |x, block: &Block| block.forward(x, mask.as_ref(), &self.config);
-        let values = self.norm.forward(self.blocks.iter().fold(values, through)); // [rows, tokens, width]
+        let around = Around { mask: mask.as_ref(), answers_hidden: false, ..Around::default() };
+        let values = self.through(values, around, None); // [rows, tokens, width]
         let tokens = Tokens { values, mask, segments };
         let pooled = tokens.pool();
         Features { tokens, pooled }
+    }
+
+    /// `[rows, tokens, width]` → the same. `mask` `[rows, tokens]` is true where a token is real; `memory` is
+    /// what a decoder's cross-attention reads. Other than [`Transformer::forward`], which gives nothing of
+    /// meaning there and is faster, it answers at hidden tokens as the reference implementations do: such a
+    /// token sees the real ones.
+    pub fn run(&self, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>, memory: Option<&Memory>) -> Tensor<3> {
+        self.through(x, Around { mask, memory, ..Around::default() }, None)
+    }
+
+    /// As [`Transformer::run`] on the tokens that follow those which the cache knows; `mask` is of all of
+    /// them, `[rows, cached + tokens]`.
+    pub fn step(
+        &self,
+        x: Tensor<3>,
+        mask: Option<&Tensor<2, Bool>>,
+        memory: Option<&Memory>,
+        cache: &mut Cache,
+    ) -> Tensor<3> {
+        cache.blocks.resize(self.blocks.len(), BlockCache::default());
+        self.through(x, Around { mask, memory, ..Around::default() }, Some(cache))
+    }
+
+    fn through(&self, x: Tensor<3>, around: Around<'_>, mut cache: Option<&mut Cache>) -> Tensor<3> {
+        let [_, tokens, _] = x.dims();
+        let cached = cache.as_ref().map_or(0, |cache| cache.tokens);
+        let rotation = self.rotation(cached, tokens, &x.device());
+        let bias = self.bias(tokens, cached + tokens);
+        let around = Around { rotation: rotation.as_ref(), bias: bias.as_ref(), ..around };
+        let through = |x, (layer, block): (usize, &Block)| {
+            let cache = cache.as_mut().map(|cache| &mut cache.blocks[layer]);
+            block.forward(x, around, cache, &self.config)
+        };
+        let x = self.blocks.iter().enumerate().fold(x, through);
+        if let Some(cache) = cache {
+            cache.tokens += tokens;
+        }
+        match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        }
+    }
+
+    fn rotation(&self, first: usize, tokens: usize, device: &Device) -> Option<Rotation> {
+        match self.config.positions {
+            Positions::Rotary { theta } => {
+                Some(Rotation::new(theta, self.config.head_width(), first, tokens, &device.clone().inner()))
+            }
+            Positions::None | Positions::Relative { .. } => None,
+        }
+    }
+
+    fn bias(&self, queries: usize, keys: usize) -> Option<Tensor<4>> {
+        match (&self.relative, self.config.positions) {
+            (Some(table), Positions::Relative { max_distance, .. }) => {
+                Some(relative_bias(table, self.config.attention, max_distance, [queries, keys]))
+            }
+            _ => None,
+        }
     }
 
     /// What the trunk was made from.

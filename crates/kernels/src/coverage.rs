@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 pub(crate) enum Operation {
     Attention,
     LayerNorm,
+    RmsNorm,
     BiasActivation,
     Linear,
     CrossEntropy,
@@ -14,9 +15,10 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Attention,
         Self::LayerNorm,
+        Self::RmsNorm,
         Self::BiasActivation,
         Self::Linear,
         Self::CrossEntropy,
@@ -29,6 +31,7 @@ impl Operation {
         match self {
             Self::Attention => "attention",
             Self::LayerNorm => "layer_norm",
+            Self::RmsNorm => "rms_norm",
             Self::BiasActivation => "bias_activation",
             Self::Linear => "linear",
             Self::CrossEntropy => "cross_entropy",
@@ -47,8 +50,8 @@ impl Operation {
     }
 }
 
-static FUSED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
-static COMPOSED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+static FUSED: [AtomicU64; 9] = [const { AtomicU64::new(0) }; 9];
+static COMPOSED: [AtomicU64; 9] = [const { AtomicU64::new(0) }; 9];
 
 /// How often one operation ran in each form since the process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

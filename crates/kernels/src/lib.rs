@@ -24,4 +24,4 @@ pub use block::{BlockOptions, BlockWeights, block};
 pub use coverage::{Coverage, Fusion, coverage, set_fusion};
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
-pub use norm::layer_norm;
+pub use norm::{layer_norm, rms_norm};

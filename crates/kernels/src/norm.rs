@@ -22,3 +22,14 @@ pub(crate) fn composed(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon:
     let normed = centred / variance.add_scalar(epsilon).sqrt();
     normed * gamma.reshape([1, 1, width]) + beta.reshape([1, 1, width])
 }
+
+/// Normalisation of the last axis to mean square 1 (Zhang and Sennrich 2019).
+///
+/// # Shapes
+/// `x` `[rows, tokens, width]`, `gamma` `[width]` → `[rows, tokens, width]`
+pub fn rms_norm(x: Tensor<3>, gamma: Tensor<1>, epsilon: f64) -> Tensor<3> {
+    Operation::RmsNorm.count_composed();
+    let [_, _, width] = x.dims();
+    let mean_square = x.clone().square().mean_dim(2); // [rows, tokens, 1]
+    x / mean_square.add_scalar(epsilon).sqrt() * gamma.reshape([1, 1, width])
+}

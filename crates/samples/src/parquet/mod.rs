@@ -4,7 +4,8 @@ mod value;
 
 use std::{fs::File, io, path::PathBuf};
 
-use arrow::{array::RecordBatch, compute::concat_batches};
+use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
 use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},

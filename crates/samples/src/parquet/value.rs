@@ -1,13 +1,15 @@
 //! Cells of Arrow columns to values.
 
-use arrow::{
-    array::{Array, ArrayRef, AsArray, StructArray},
-    datatypes::{
-        DataType, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
-        Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+use arrow_array::{
+    Array, ArrayRef, StructArray,
+    cast::AsArray,
+    types::{
+        Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+        Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
-    util::display::{ArrayFormatter, FormatOptions},
 };
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{ArrowError, DataType};
 use sensorium_contract::{Fault, Value};
 
 use crate::{
@@ -124,12 +126,12 @@ impl Reading<'_> {
         }
     }
 
-    fn fault(self, error: arrow::error::ArrowError) -> Fault {
+    fn fault(self, error: ArrowError) -> Fault {
         Fault::new(self.field, "cell cannot be read", error)
     }
 }
 
-fn display(array: &ArrayRef, row: usize) -> Result<String, arrow::error::ArrowError> {
+fn display(array: &ArrayRef, row: usize) -> Result<String, ArrowError> {
     let options = FormatOptions::default();
     ArrayFormatter::try_new(array, &options)?.value(row).try_to_string()
 }

@@ -1,9 +1,9 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
-use arrow::{
-    array::{ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StructArray},
-    datatypes::{DataType, Field, Fields, Schema},
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StructArray,
 };
+use arrow_schema::{DataType, Field, Fields, Schema};
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use sensorium_contract::{Sample, Seed, Value};
 

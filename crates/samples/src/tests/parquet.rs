@@ -1,13 +1,12 @@
 use std::{fs, path::Path, sync::Arc};
 
-use arrow::{
-    array::{
-        ArrayRef, BinaryArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int32Array,
-        LargeStringArray, ListArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray,
-        TimestampMicrosecondArray, UInt64Array,
-    },
-    datatypes::{Field, Fields, Float64Type, Int32Type, Schema},
+use arrow_array::{
+    ArrayRef, BinaryArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int32Array,
+    LargeStringArray, ListArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray,
+    TimestampMicrosecondArray, UInt64Array,
+    types::{Float64Type, Int32Type},
 };
+use arrow_schema::{Field, Fields, Schema};
 use parquet::arrow::ArrowWriter;
 use sensorium_contract::Value;
 

@@ -1,0 +1,81 @@
+//! The registry of families: one line each.
+
+use burn::{module::Module, tensor::Device};
+use serde::de::DeserializeOwned;
+
+pub use crate::{
+    layout::Layout,
+    published::{Found, Published},
+    values::{Answers, Inputs},
+};
+use crate::{
+    Checkpoint, FamilyError,
+    checkpoint::{CONFIG, Reader},
+};
+
+/// A published system: its configuration, its tensors' names, and the way from inputs to answers.
+pub(crate) trait Family: Module + Sized {
+    /// The configuration, with the reference implementation's defaults; keys that change nothing here are ignored.
+    type Config: DeserializeOwned;
+
+    /// What is impossible about a configuration. After it, sizes are such that nothing overflows.
+    fn check(config: &Self::Config) -> Result<(), String>;
+
+    /// How its checkpoints are published.
+    fn published(config: &Self::Config) -> Published;
+
+    /// Which tensors its parameters are made of; heads that the checkpoint lacks are left out.
+    fn layout(config: &Self::Config, found: &Found) -> Layout;
+
+    /// The network; its parameters are drawn only if they are not loaded.
+    fn new(config: &Self::Config, found: &Found, device: &Device) -> Self;
+
+    /// Answers named as the reference implementation names them.
+    fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError>;
+}
+
+macro_rules! families {
+    ($($variant:ident($module:ident) = $($model_type:literal)|+;)*) => {
+        /// The network of any family.
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant)]
+        pub enum Network {
+            $(#[doc = concat!("See the file `", stringify!($module), "`.")] $variant(crate::$module::$variant),)*
+        }
+
+        /// The `model_type`s that are known.
+        pub const MODEL_TYPES: &[&str] = &[$($($model_type),+),*];
+
+        impl Network {
+            pub(crate) fn open(model_type: &str, reader: Reader<'_>) -> Result<Checkpoint, FamilyError> {
+                match model_type {
+                    $($($model_type)|+ => reader.read(Self::$variant),)*
+                    found => Err(FamilyError::UnknownFamily {
+                        path: reader.directory.join(CONFIG),
+                        found: found.to_owned(),
+                        known: MODEL_TYPES.to_vec(),
+                    }),
+                }
+            }
+
+            pub(crate) fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
+                match self { $(Self::$variant(network) => network.forward(inputs),)* }
+            }
+
+            /// Where the parameters are.
+            pub(crate) fn device(&self) -> Device {
+                self.devices().into_iter().next().unwrap_or_default()
+            }
+
+            /// The family's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => stringify!($variant),)* }
+            }
+        }
+    };
+}
+
+families! {
+    Bert(bert) = "bert";
+    Gpt2(gpt2) = "gpt2";
+}

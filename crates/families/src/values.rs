@@ -1,0 +1,219 @@
+//! What goes into a forward pass and what comes out.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Bool, Device, Int, Tensor};
+use ndarray::{Array2, ArrayD, IxDyn};
+use sensorium_backbone::Embedding;
+use sensorium_contract::{Array, tensor_bool, tensor_f32, tensor_i64};
+
+use crate::FamilyError;
+
+/// Raw tensors, named as the reference implementation names them.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    arrays: &'a BTreeMap<String, Array>,
+    device: Device,
+}
+
+impl<'a> Inputs<'a> {
+    /// Inputs for a network whose parameters are on this device.
+    pub fn new(arrays: &'a BTreeMap<String, Array>, device: &Device) -> Self {
+        Self { arrays, device: device.clone().inner() }
+    }
+
+    /// Where tensors are made.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether there is an input of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.arrays.contains_key(name)
+    }
+
+    fn get(&self, name: &str) -> Result<&'a Array, FamilyError> {
+        let names = || self.arrays.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.arrays.get(name).ok_or_else(|| FamilyError::input(name, format!("it is missing; there are {}", names())))
+    }
+
+    /// Ids `[rows, tokens]`, each below `values`.
+    ///
+    /// # Errors
+    /// If they are missing or of another kind, shape or range.
+    pub fn ids(&self, name: &str, values: usize) -> Result<Array2<i64>, FamilyError> {
+        let ids = self.integers(name)?;
+        let shape = ids.shape().to_vec();
+        check_range(name, ids.iter(), values)?;
+        ids.into_dimensionality().map_err(|_| {
+            FamilyError::input(name, format!("expected the shape [rows, tokens], found {shape:?}"))
+        })
+    }
+
+    /// Ids of another kind, of the shape of the words; zeros where they are not given.
+    ///
+    /// # Errors
+    /// As [`Inputs::ids`].
+    pub fn ids_or_zeros(&self, name: &str, shape: [usize; 2], values: usize) -> Result<Array2<i64>, FamilyError> {
+        if !self.has(name) {
+            return Ok(Array2::zeros(shape));
+        }
+        let ids = self.ids(name, values)?;
+        let found = <[usize; 2]>::from(ids.dim());
+        match found == shape {
+            true => Ok(ids),
+            false => Err(FamilyError::input(name, format!("expected shape {shape:?}, found {found:?}"))),
+        }
+    }
+
+    /// Integers of any shape.
+    ///
+    /// # Errors
+    /// If they are missing or of another kind.
+    pub fn integers(&self, name: &str) -> Result<ArrayD<i64>, FamilyError> {
+        match self.get(name)? {
+            Array::I64(ids) => Ok(ids.clone()),
+            other => Err(FamilyError::input(name, format!("expected integers, found {}", kind(other)))),
+        }
+    }
+
+    /// Floats of `D` dimensions.
+    ///
+    /// # Errors
+    /// If they are missing or of another kind, number of dimensions or not finite.
+    pub fn floats<const D: usize>(&self, name: &str) -> Result<Tensor<D>, FamilyError> {
+        match self.get(name)? {
+            Array::F32(values) if values.ndim() == D && values.iter().all(|value| value.is_finite()) => {
+                Ok(tensor_f32(values, &self.device))
+            }
+            Array::F32(values) if values.ndim() == D => Err(FamilyError::input(name, "it holds values that are not finite")),
+            other => {
+                let problem = format!("expected floats of {D} dimensions, found {} of shape {:?}", kind(other), other.shape());
+                Err(FamilyError::input(name, problem))
+            }
+        }
+    }
+
+    /// What is real, `[rows, tokens]`: an attention mask of 0 and 1 of any type. Nothing if it is not given, or
+    /// hides nothing.
+    ///
+    /// # Errors
+    /// If it has another shape.
+    pub fn mask(&self, name: &str, [rows, tokens]: [usize; 2]) -> Result<Option<Tensor<2, Bool>>, FamilyError> {
+        let Some(array) = self.arrays.get(name) else { return Ok(None) };
+        if array.shape() != [rows, tokens] {
+            return Err(FamilyError::input(name, format!("expected shape {:?}, found {:?}", [rows, tokens], array.shape())));
+        }
+        let real = match array {
+            Array::F32(values) => values.mapv(|value| value != 0.0),
+            Array::I64(values) => values.mapv(|value| value != 0),
+            Array::Bool(values) => values.clone(),
+        };
+        Ok((!real.iter().all(|&real| real)).then(|| tensor_bool(&real, &self.device)))
+    }
+
+    /// Host ids as a tensor.
+    pub fn tensor(&self, ids: &Array2<i64>) -> Tensor<2, Int> {
+        tensor_i64(&ids.clone().into_dyn(), &self.device)
+    }
+}
+
+/// Positions, if a table has all of them.
+///
+/// # Errors
+/// Names the input that has too many tokens.
+pub(crate) fn within(name: &str, positions: Array2<i64>, table: Option<&Embedding>) -> Result<Array2<i64>, FamilyError> {
+    let most = table.map_or(usize::MAX, Embedding::values);
+    match positions.iter().max() {
+        Some(&last) if last as usize >= most => {
+            Err(FamilyError::input(name, format!("it has tokens at position {last}, the model has {most} positions")))
+        }
+        _ => Ok(positions),
+    }
+}
+
+/// An error if an id is not below the number of values.
+pub(crate) fn check_range<'a>(name: &str, mut ids: impl Iterator<Item = &'a i64>, values: usize) -> Result<(), FamilyError> {
+    match ids.find(|&&id| id < 0 || id as usize >= values) {
+        None => Ok(()),
+        Some(id) => Err(FamilyError::input(name, format!("expected ids from 0 to {}, found {id}", values as i64 - 1))),
+    }
+}
+
+fn kind(array: &Array) -> &'static str {
+    match array {
+        Array::F32(_) => "floats",
+        Array::I64(_) => "integers",
+        Array::Bool(_) => "truth values",
+    }
+}
+
+/// 0, 1, 2 … for each row.
+pub(crate) fn counting([rows, tokens]: [usize; 2]) -> Array2<i64> {
+    Array2::from_shape_fn([rows, tokens], |(_, token)| token as i64)
+}
+
+/// What a network answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Floats in row-major order, and their shape.
+    Floats(Tensor<1>, Vec<usize>),
+    /// Integers.
+    Integers(ArrayD<i64>),
+}
+
+/// The answers of a forward pass, named as the reference implementation names them.
+#[derive(Clone, Debug, Default)]
+pub struct Answers(pub BTreeMap<&'static str, Answer>);
+
+impl Answers {
+    /// One more answer.
+    pub fn with<const D: usize>(mut self, name: &'static str, values: Tensor<D>) -> Self {
+        let shape = values.dims().to_vec();
+        let count = shape.iter().product::<usize>();
+        self.0.insert(name, Answer::Floats(values.reshape([count]), shape));
+        self
+    }
+
+    /// One more answer without dimensions.
+    pub fn with_scalar(mut self, name: &'static str, value: Tensor<1>) -> Self {
+        self.0.insert(name, Answer::Floats(value, Vec::new()));
+        self
+    }
+
+    /// One more answer, of integers.
+    pub fn with_integers(mut self, name: &'static str, values: ArrayD<i64>) -> Self {
+        self.0.insert(name, Answer::Integers(values));
+        self
+    }
+
+    /// One more answer, if there is one.
+    pub fn with_some<const D: usize>(self, name: &'static str, values: Option<Tensor<D>>) -> Self {
+        match values {
+            Some(values) => self.with(name, values),
+            None => self,
+        }
+    }
+
+    /// The floats of this name with `D` dimensions, with their graph.
+    pub fn floats<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
+        match self.0.get(name)? {
+            Answer::Floats(values, shape) => Some(values.clone().reshape(<[usize; D]>::try_from(&shape[..]).ok()?)),
+            Answer::Integers(_) => None,
+        }
+    }
+
+    /// All answers on the host.
+    pub fn arrays(self) -> BTreeMap<String, Array> {
+        let array = |answer| match answer {
+            Answer::Integers(values) => Array::I64(values),
+            Answer::Floats(values, shape) => {
+                let values = values.into_data().iter::<f32>().collect();
+                // The shape is that of the tensor that the values are from.
+                let array = ArrayD::from_shape_vec(IxDyn(&shape), values);
+                Array::F32(array.unwrap_or_else(|error| panic!("{error}: {shape:?}")))
+            }
+        };
+        self.0.into_iter().map(|(name, answer)| (name.to_owned(), array(answer))).collect()
+    }
+}
