@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, check, compare, data, evaluate, pretrain};
+use commands::{bench, check, compare, data, evaluate, export, forward, import, pretrain};
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
 #[derive(Parser)]
@@ -27,6 +27,12 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Lay the retrieval numbers of finished runs side by side, with their mean
     Compare(compare::Arguments),
+    /// Take in a published checkpoint (Hugging Face layout) as a model directory
+    Import(import::Arguments),
+    /// Give out an imported model in the layout in which it was published
+    Export(export::Arguments),
+    /// Run an imported model on raw tensors
+    Forward(forward::Arguments),
     /// Measure how fast a recipe trains, and where the time goes
     Bench(bench::Arguments),
 }
@@ -38,6 +44,9 @@ fn main() -> ExitCode {
         Command::Pretrain(arguments) => pretrain::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Import(arguments) => import::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Forward(arguments) => forward::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
     };
     result.unwrap_or_else(|error| {

@@ -5,6 +5,9 @@ pub mod check;
 pub mod compare;
 pub mod data;
 pub mod evaluate;
+pub mod export;
+pub mod forward;
+pub mod import;
 pub mod pretrain;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};

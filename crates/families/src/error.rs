@@ -16,6 +16,9 @@ pub enum FamilyError {
         /// What is missing.
         problem: String,
     },
+    /// A place to write to that holds something.
+    #[error("`{}` is not empty; give a directory that is not there yet", .0.display())]
+    Occupied(PathBuf),
     /// A configuration that cannot be used.
     #[error("`{}`: {problem}", path.display())]
     Config {

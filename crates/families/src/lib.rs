@@ -6,6 +6,7 @@
 mod bert;
 mod checkpoint;
 mod config;
+mod directory;
 mod error;
 mod gpt2;
 mod layout;
@@ -19,6 +20,7 @@ mod values;
 mod weights;
 
 pub use checkpoint::Checkpoint;
+pub use directory::{Imported, export, import, open};
 pub use error::FamilyError;
 pub use layout::Layout;
 pub use network::{MODEL_TYPES, Network};

@@ -27,9 +27,10 @@ pub(crate) struct Place {
     pub file: PathBuf,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// First byte in the file, and the number of bytes.
+    /// First byte in the file.
     start: u64,
-    bytes: usize,
+    /// Number of bytes.
+    pub bytes: usize,
 }
 
 /// The tensors of a checkpoint by name; their values stay on disk until they are asked for.

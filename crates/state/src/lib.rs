@@ -19,4 +19,6 @@ pub use manifest::{FileEntry, MANIFEST, Manifest, verify, write_manifest};
 pub use parameters::{NamedTensor, export, import, parameter_count};
 pub use records::Records;
 pub use run::{Checkpoint, CheckpointContents, Latest, Rejected, RunDirectory};
-pub use tensor_file::{NonFinite, Tensors, read_arrays, read_safetensors, write_arrays, write_safetensors};
+pub use tensor_file::{
+    NonFinite, RawTensor, Tensors, read_arrays, read_safetensors, write_arrays, write_raw, write_safetensors,
+};

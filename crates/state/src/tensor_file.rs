@@ -43,7 +43,7 @@ pub fn write_safetensors(
     let entries = tensors.iter().map(|tensor| Entry {
         name: &tensor.name,
         shape: &tensor.shape,
-        dtype: "F32",
+        dtype: Dtype::F32,
         bytes: tensor.values.len() * 4,
         write: Box::new(|out| write_numbers(out, tensor.values.iter().map(|value| value.to_le_bytes()))),
     });
@@ -63,9 +63,9 @@ pub fn write_arrays(
         name,
         shape: array.shape(),
         dtype: match array {
-            Array::F32(_) => "F32",
-            Array::I64(_) => "I64",
-            Array::Bool(_) => "BOOL",
+            Array::F32(_) => Dtype::F32,
+            Array::I64(_) => Dtype::I64,
+            Array::Bool(_) => Dtype::BOOL,
         },
         bytes: array.bytes(),
         write: Box::new(|out| match array {
@@ -73,6 +73,39 @@ pub fn write_arrays(
             Array::I64(values) => write_numbers(out, values.iter().map(|value| value.to_le_bytes())),
             Array::Bool(values) => write_numbers(out, values.iter().map(|&value| [u8::from(value)])),
         }),
+    });
+    write_entries(path, entries.collect(), metadata)
+}
+
+/// A tensor of any type whose bytes are brought when they are written.
+pub struct RawTensor<'a> {
+    /// Its name in the file.
+    pub name: &'a str,
+    /// Its shape.
+    pub shape: &'a [usize],
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Number of bytes.
+    pub bytes: usize,
+    /// The bytes.
+    pub read: Box<dyn Fn() -> io::Result<Vec<u8>> + 'a>,
+}
+
+/// As [`write_safetensors`], of tensors of any type, one at a time in memory.
+///
+/// # Errors
+/// As [`write_safetensors`].
+pub fn write_raw(
+    path: &Path,
+    tensors: &[RawTensor<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), StateError> {
+    let entries = tensors.iter().map(|tensor| Entry {
+        name: tensor.name,
+        shape: tensor.shape,
+        dtype: tensor.dtype,
+        bytes: tensor.bytes,
+        write: Box::new(|out| out.write_all(&(tensor.read)()?)),
     });
     write_entries(path, entries.collect(), metadata)
 }
@@ -118,7 +151,7 @@ type Write1<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>;
 struct Entry<'a> {
     name: &'a str,
     shape: &'a [usize],
-    dtype: &'static str,
+    dtype: Dtype,
     bytes: usize,
     write: Write1<'a>,
 }
@@ -130,13 +163,8 @@ fn write_entries(
     mut entries: Vec<Entry<'_>>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), StateError> {
-    // Eight-byte elements before four-byte before one-byte, so that each tensor is aligned.
-    let width = |entry: &Entry| match entry.dtype {
-        "I64" => 8,
-        "F32" => 4,
-        _ => 1,
-    };
-    entries.sort_by(|a, b| width(b).cmp(&width(a)).then(a.name.cmp(b.name)));
+    // Large elements before small ones, so that each tensor is aligned.
+    entries.sort_by(|a, b| b.dtype.bitsize().cmp(&a.dtype.bitsize()).then(a.name.cmp(b.name)));
     let mut names = BTreeSet::new();
     if let Some(twice) = entries.iter().find(|entry| !names.insert(entry.name)) {
         return Err(StateError::DuplicateTensor(twice.name.to_owned()));
