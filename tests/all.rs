@@ -2,6 +2,8 @@
 
 #[path = "all/architecture.rs"]
 mod architecture;
+#[path = "all/checkpoints.rs"]
+mod checkpoints;
 #[path = "all/command_line.rs"]
 mod command_line;
 #[path = "all/disk_full.rs"]

@@ -26,7 +26,7 @@ pub fn configs() -> Vec<PathBuf> {
 }
 
 /// Where the recipes' outside data are, if they are here.
-fn shared() -> PathBuf {
+pub fn shared() -> PathBuf {
     match std::env::var_os("SENSORIUM_SHARED") {
         Some(folder) => folder.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use burn::tensor::{bf16, f16};
-use safetensors::{Dtype, tensor::Metadata};
+use safetensors::{Dtype, tensor::TensorInfo};
 use sensorium_state::StateError;
 use serde_json::Value;
 
@@ -146,14 +146,25 @@ fn header(path: &Path) -> Result<Vec<(String, Place)>, FamilyError> {
     }
     let mut buffer = vec![0; header as usize];
     file.read_exact(&mut buffer).map_err(|error| io("read", error))?;
-    let metadata: Metadata = serde_json::from_slice(&buffer).map_err(|error| damaged(path, error.to_string()))?;
-    places(path, &metadata, header + 8, length)
+    let entries: BTreeMap<String, Value> = serde_json::from_slice(&buffer)
+        .map_err(|error| damaged(path, format!("its header is not what it should be: {error}")))?;
+    places(path, entries, header + 8, length)
 }
 
 /// Where a file's tensors lie. Each must begin where the one before it ends, the first after the header and
 /// the last at the file's end.
-fn places(path: &Path, metadata: &Metadata, data: u64, length: u64) -> Result<Vec<(String, Place)>, FamilyError> {
-    let mut infos: Vec<_> = metadata.tensors().into_iter().collect();
+fn places(
+    path: &Path,
+    entries: BTreeMap<String, Value>,
+    data: u64,
+    length: u64,
+) -> Result<Vec<(String, Place)>, FamilyError> {
+    let info = |(name, entry)| match serde_json::from_value::<TensorInfo>(entry) {
+        Ok(info) => Ok((name, info)),
+        Err(error) => Err(damaged(path, format!("tensor `{name}`: {error}"))),
+    };
+    let mut infos: Vec<(String, TensorInfo)> =
+        entries.into_iter().filter(|(name, _)| name != "__metadata__").map(info).collect::<Result<_, _>>()?;
     infos.sort_by_key(|(_, info)| info.data_offsets);
     let mut next = 0;
     let mut places = Vec::with_capacity(infos.len());
@@ -169,7 +180,7 @@ fn places(path: &Path, metadata: &Metadata, data: u64, length: u64) -> Result<Ve
             return Err(damaged(path, problem));
         }
         next = end;
-        let (file, dtype, shape) = (path.to_owned(), info.dtype, info.shape.clone());
+        let (file, dtype, shape) = (path.to_owned(), info.dtype, info.shape);
         places.push((name, Place { file, dtype, shape, start: data + start as u64, bytes: end - start }));
     }
     match data + next as u64 {

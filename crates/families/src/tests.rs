@@ -106,3 +106,100 @@ fn tensors_go_out_as_they_came() {
         }
     }
 }
+
+/// A copy of a case that a test may damage.
+fn copy(case: &str) -> Option<tempfile::TempDir> {
+    let from = shared()?.join(case);
+    let home = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(from.join(name), home.path().join(name)).unwrap();
+    }
+    Some(home)
+}
+
+/// The message with which a damaged checkpoint is refused, soon.
+fn refused(directory: &Path) -> String {
+    let start = std::time::Instant::now();
+    let message = Checkpoint::open(directory, &Device::flex()).unwrap_err().to_string();
+    assert!(start.elapsed().as_secs_f64() < 1.0, "{message}");
+    message
+}
+
+/// Header and data of a safetensors file.
+fn parts(path: &Path) -> (serde_json::Value, Vec<u8>) {
+    let bytes = std::fs::read(path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), bytes[8 + length..].to_vec())
+}
+
+fn write_parts(path: &Path, header: &serde_json::Value, data: &[u8]) {
+    let header = header.to_string();
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn damaged_files_are_refused_by_name() {
+    const NAME: &str = "bert.pooler.dense.bias";
+    let Some(home) = copy("parity/bert") else { return };
+    let path = home.path().join("model.safetensors");
+    let (header, data) = parts(&path);
+    let offsets = |change: fn(&mut u64, &mut u64)| {
+        let mut header = header.clone();
+        let place = &mut header[NAME]["data_offsets"];
+        let [mut start, mut end] = [0, 1].map(|at| place[at].as_u64().unwrap());
+        change(&mut start, &mut end);
+        *place = serde_json::json!([start, end]);
+        header
+    };
+    let mut wrong_shape = header.clone();
+    wrong_shape[NAME]["shape"] = serde_json::json!([16, 2]);
+    let mut unknown = header.clone();
+    let entry = unknown.as_object_mut().unwrap().remove(NAME).unwrap();
+    unknown["surprise"] = entry;
+    for (header, said) in [
+        (offsets(|start, _| *start -= 4), "lies at bytes"),
+        (offsets(|_, end| *end += 4), "lies in 132 bytes"),
+        (offsets(|start, end| (*start, *end) = (1 << 40, (1 << 40) + 128)), "lies at bytes"),
+        (wrong_shape, "expected shape [32], found [16, 2]"),
+        (unknown, "`surprise` is unknown"),
+    ] {
+        write_parts(&path, &header, &data);
+        let message = refused(home.path());
+        assert!(message.contains(said), "{message}");
+    }
+    let start = header[NAME]["data_offsets"][0].as_u64().unwrap() as usize;
+    let mut nan = data.clone();
+    nan[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    write_parts(&path, &header, &nan);
+    assert!(refused(home.path()).contains("`bert.pooler.dense.bias` holds NaN at element 0"));
+    write_parts(&path, &header, &data[..data.len() - 1]);
+    assert!(refused(home.path()).contains("its tensors end at byte"));
+    std::fs::write(&path, [&((17_u64 << 20).to_le_bytes())[..], b"{"].concat()).unwrap();
+    assert!(refused(home.path()).contains("its header claims 17825792 bytes"));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(home.path().join("pytorch_model.bin"), b"pickle").unwrap();
+    assert!(refused(home.path()).contains("can hold code and is not read"));
+}
+
+#[test]
+fn impossible_configurations_are_refused_by_key() {
+    let Some(home) = copy("parity/bert") else { return };
+    let path = home.path().join("config.json");
+    let config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for (key, value, said) in [
+        ("vocab_size", serde_json::json!(1_000_000_000_000_u64), "expected shape [1000000000000, 32]"),
+        ("hidden_size", serde_json::json!(1_000_000_000_000_u64), "expected shape"),
+        ("num_hidden_layers", serde_json::json!(1_000_000_000_u64), "1000000000 layers"),
+        ("num_attention_heads", serde_json::json!(0), "must be above 0"),
+        ("hidden_act", serde_json::json!("mish"), "hidden_act"),
+        ("model_type", serde_json::json!("mystery"), "model_type is `mystery`"),
+        ("vocab_size", serde_json::json!(-1), "vocab_size"),
+    ] {
+        let mut changed = config.clone();
+        changed[key] = value;
+        std::fs::write(&path, changed.to_string()).unwrap();
+        let message = refused(home.path());
+        assert!(message.contains(said), "{message}");
+    }
+}
