@@ -33,6 +33,30 @@ impl Array {
         }
     }
 
+    /// Arrays of one kind, one after the other along their first axis.
+    ///
+    /// # Panics
+    /// If there are none, or kinds or shapes differ: they are parts of one batch.
+    pub fn concat(arrays: &[&Self]) -> Self {
+        fn joined<'a, T: Clone + 'a>(parts: impl Iterator<Item = Option<&'a ArrayD<T>>>) -> ArrayD<T> {
+            let parts: Option<Vec<_>> = parts.map(|part| part.map(ArrayD::view)).collect();
+            let joined = parts.and_then(|parts| ndarray::concatenate(Axis(0), &parts).ok());
+            joined.unwrap_or_else(|| panic!("arrays of different kinds or shapes"))
+        }
+        match arrays.first() {
+            Some(Self::F32(_)) => {
+                Self::F32(joined(arrays.iter().map(|a| if let Self::F32(a) = a { Some(a) } else { None })))
+            }
+            Some(Self::I64(_)) => {
+                Self::I64(joined(arrays.iter().map(|a| if let Self::I64(a) = a { Some(a) } else { None })))
+            }
+            Some(Self::Bool(_)) => {
+                Self::Bool(joined(arrays.iter().map(|a| if let Self::Bool(a) = a { Some(a) } else { None })))
+            }
+            None => panic!("no arrays"),
+        }
+    }
+
     /// The given entries of the first axis, in the given order.
     pub fn select(&self, rows: &[usize]) -> Self {
         match self {

@@ -16,6 +16,7 @@ mod published;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod training;
 mod values;
 mod weights;
 
@@ -24,5 +25,6 @@ pub use directory::{Imported, export, import, open};
 pub use error::FamilyError;
 pub use layout::Layout;
 pub use network::{MODEL_TYPES, Network};
+pub use training::{Task, Training};
 pub use published::{Found, LeftOut, Published};
 pub use values::{Answer, Answers, Inputs};

@@ -1,6 +1,6 @@
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, activation::log_softmax},
+    tensor::{Bool, Tensor, activation::log_softmax},
 };
 use sensorium_backbone::{Draw, param};
 use sensorium_contract::{Batch, Loss, Name, Objective, Outputs, Pass};
@@ -66,13 +66,23 @@ impl Contrastive {
             (Some(same), Duplicates::Positive) => (logits, diagonal.bool_or(same)),
             (Some(same), Duplicates::Ignored) => (logits.mask_fill(same, -1e9), diagonal),
         };
-        let partners = partners.float(); // [n, n], symmetric
-        let direction = |logits: Tensor<2>| {
-            let share = partners.clone() / partners.clone().sum_dim(1); // rows sum to 1
-            (log_softmax(logits, 1) * share).sum().neg() / sides.items as f32
-        };
-        (direction(logits.clone()) + direction(logits.transpose())) / 2.0
+        info_nce(logits, partners)
     }
+}
+
+/// Symmetric InfoNCE of `n` items of either side: the mean of both directions' cross-entropies, where the
+/// partners of an item share its probability.
+///
+/// # Shapes
+/// `logits` (scaled similarities) and `partners` (symmetric) `[n, n]` → `[1]`
+pub fn info_nce(logits: Tensor<2>, partners: Tensor<2, Bool>) -> Tensor<1> {
+    let [items, _] = logits.dims();
+    let partners = partners.float();
+    let direction = |logits: Tensor<2>| {
+        let share = partners.clone() / partners.clone().sum_dim(1); // rows sum to 1
+        (log_softmax(logits, 1) * share).sum().neg() / items as f32
+    };
+    (direction(logits.clone()) + direction(logits.transpose())) / 2.0
 }
 
 impl Objective for Contrastive {

@@ -1,6 +1,7 @@
 //! Losses, one file each. They read the outputs of passes and know no modality's name.
 
 mod contrastive;
+mod likelihood;
 mod masked;
 mod matching;
 mod pairs;
@@ -14,11 +15,12 @@ use burn::{module::Module, tensor::Device};
 use sensorium_contract::{Batch, Head, Loss, Name, Objective, Outputs, Pass, PassPlan, Seed};
 use serde::{Deserialize, Serialize};
 
-pub use contrastive::{Contrastive, ContrastiveConfig};
+pub use contrastive::{Contrastive, ContrastiveConfig, info_nce};
+pub use likelihood::{IGNORED, likelihood, next_tokens};
 pub use masked::{MaskedModelling, MaskedModellingConfig};
 pub use matching::{Matching, MatchingConfig};
 pub use pairs::Duplicates;
-pub use sigmoid::{PairwiseSigmoid, PairwiseSigmoidConfig};
+pub use sigmoid::{PairwiseSigmoid, PairwiseSigmoidConfig, pairwise_sigmoid};
 
 /// What an objective is built for.
 pub struct Surroundings<'a> {

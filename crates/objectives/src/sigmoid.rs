@@ -1,6 +1,6 @@
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, activation::log_sigmoid},
+    tensor::{Bool, Tensor, activation::log_sigmoid},
 };
 use sensorium_backbone::{Draw, param};
 use sensorium_contract::{Batch, Loss, Name, Objective, Outputs, Pass};
@@ -71,14 +71,24 @@ impl PairwiseSigmoid {
             (Some(same), Duplicates::Positive) => (diagonal.bool_or(same), None),
             (Some(same), Duplicates::Ignored) => (diagonal, Some(same.bool_not().float())),
         };
-        let sign = partners.float().mul_scalar(2.0).sub_scalar(1.0); // 1 for partners, -1 for others
-        let losses = log_sigmoid(logits * sign).neg(); // [n, n]
-        let losses = match counted {
-            Some(counted) => losses * counted,
-            None => losses,
-        };
-        losses.sum() / sides.items as f32
+        pairwise_sigmoid(logits, partners, counted)
     }
+}
+
+/// For each of `n · n` pairs whether its items are partners, by logistic loss: the sum over all pairs that
+/// count, divided by `n`.
+///
+/// # Shapes
+/// `logits`, `partners` and `counted` (1 where a pair counts) `[n, n]` → `[1]`
+pub fn pairwise_sigmoid(logits: Tensor<2>, partners: Tensor<2, Bool>, counted: Option<Tensor<2>>) -> Tensor<1> {
+    let [items, _] = logits.dims();
+    let sign = partners.float().mul_scalar(2.0).sub_scalar(1.0); // 1 for partners, -1 for others
+    let losses = log_sigmoid(logits * sign).neg(); // [n, n]
+    let losses = match counted {
+        Some(counted) => losses * counted,
+        None => losses,
+    };
+    losses.sum() / items as f32
 }
 
 impl Objective for PairwiseSigmoid {

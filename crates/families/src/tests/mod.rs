@@ -1,5 +1,7 @@
 //! Agreement with the reference cases of `SENSORIUM_SHARED`.
 
+mod training;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
