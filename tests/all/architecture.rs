@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 /// What each part may depend on; the test of the other direction is that nothing else is here.
-const MAY_KNOW: [(&str, &[&str]); 13] = [
+const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("contract", &[]),
     ("state", &["contract"]),
     ("samples", &["contract"]),
@@ -22,6 +22,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("modalities", &["contract", "kernels", "backbone"]),
     ("objectives", &["contract", "kernels", "backbone"]),
     ("model", &["contract", "state", "kernels", "backbone", "modalities", "objectives"]),
+    ("families", &["contract", "state", "kernels", "backbone", "objectives"]),
     ("train", &["contract", "state", "samples", "kernels"]),
     ("retrieve", &["contract", "state", "samples"]),
     ("report", &["contract"]),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sensorium::contract::Array;
-use sensorium_state::{read_arrays, read_safetensors, write_arrays, NonFinite};
+use sensorium_state::{NonFinite, read_arrays, read_safetensors, write_arrays};
 
 use crate::{
     program::{fail, succeed},

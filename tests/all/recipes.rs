@@ -127,12 +127,14 @@ fn check_foresees_time_and_memory() {
 fn misjudged(path: &Path) -> Option<String> {
     let home = tempfile::tempdir().unwrap();
     let [data, out] = ["data", "run"].map(|name| home.path().join(name).to_string_lossy().into_owned());
-    let mut settings = vec!["train.steps=9".to_owned(), "train.batch=32".into(), "train.evaluate_every=9".into()];
+    let mut settings =
+        vec!["train.steps=9".to_owned(), "train.batch=32".into(), "train.evaluate_every=9".into(), "expect=[]".into()];
     settings.push(format!("data={}", toml::Value::try_from(small_data(path)).unwrap()));
     let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
     let recipe = path.to_str().unwrap();
     let plan: Value =
-        serde_json::from_str(&succeed(&[&["check", recipe, "--json", "--data", &data], &settings[..]].concat())).unwrap();
+        serde_json::from_str(&succeed(&[&["check", recipe, "--json", "--data", &data], &settings[..]].concat()))
+            .unwrap();
     let memory = peak_memory(&[&["pretrain", recipe, "--out", &out, "--quiet"], &settings[..]].concat());
     let took = times(&Path::new(&out).join("timing.jsonl"));
     let ratio = |foreseen: &str, found: f64| plan[foreseen].as_f64().unwrap() / found;
@@ -148,9 +150,11 @@ fn misjudged(path: &Path) -> Option<String> {
 /// The recipe's own data, or where they are the built-in set: eighty of it.
 fn small_data(path: &Path) -> toml::Table {
     let recipe = scaled_down(path);
-    let source = |path: PathBuf| toml::Table::from_iter([("path".to_owned(), path.to_string_lossy().into_owned().into())]);
+    let source =
+        |path: PathBuf| toml::Table::from_iter([("path".to_owned(), path.to_string_lossy().into_owned().into())]);
     let sources = |sources: Vec<PathBuf>| toml::Value::from(sources.into_iter().map(source).collect::<Vec<_>>());
-    let own = |sources: &[sensorium::samples::SourceConfig]| sources.iter().map(|own| recipe.base.join(&own.path)).collect();
+    let own =
+        |sources: &[sensorium::samples::SourceConfig]| sources.iter().map(|own| recipe.base.join(&own.path)).collect();
     let (train, validation) = match recipe.data.builtin {
         Some(_) => (vec![emoji().join("emoji-train.tar")], vec![emoji().join("emoji-validation.tar")]),
         None => (own(&recipe.data.train), own(&recipe.data.validation)),

@@ -140,9 +140,7 @@ impl Block {
             scaled(self.attend(x, around, cache.as_deref_mut(), config), &self.scale1)
         });
         let x = match (&self.cross, around.memory) {
-            (Some(cross), Some(memory)) => {
-                residual(x, &cross.norm, place, |x| cross.attend(x, memory, cache, config))
-            }
+            (Some(cross), Some(memory)) => residual(x, &cross.norm, place, |x| cross.attend(x, memory, cache, config)),
             _ => x,
         };
         residual(x, &self.norm2, place, |x| scaled(self.feed_forward(x, config), &self.scale2))
@@ -171,8 +169,7 @@ impl Block {
             Some(cache) => cache.extend(key, value),
             None => (key, value),
         };
-        let inputs =
-            AttentionInputs { query, key, value, mask: around.mask.cloned(), bias: around.bias.cloned() };
+        let inputs = AttentionInputs { query, key, value, mask: around.mask.cloned(), bias: around.bias.cloned() };
         let out = attention_general(inputs, Scores { causal, scale: config.score_scale() });
         self.out.forward(merge_heads(out))
     }

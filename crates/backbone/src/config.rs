@@ -179,8 +179,7 @@ impl TransformerConfig {
     /// Whether it is the block that `kernels` fuses: norms before, no positions, no groups, no gates.
     pub(crate) fn is_plain(&self) -> bool {
         let Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, .. } = *self;
-        let plain =
-            Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, ..Self::default() };
+        let plain = Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, ..Self::default() };
         // A missing bias is one of zeros.
         *self == Self { biases: self.biases, ..plain } && width.is_multiple_of(heads)
     }
@@ -213,9 +212,9 @@ impl TransformerConfig {
             Positions::Rotary { .. } if !self.head_width().is_multiple_of(2) => {
                 Some(format!("rotary positions need heads of even width, found {}", self.head_width()))
             }
-            Positions::Relative { buckets, max_distance } if buckets < 4 || max_distance <= buckets => {
-                Some(format!("positions: expected 4 buckets or more and a max_distance above them, found {buckets} and {max_distance}"))
-            }
+            Positions::Relative { buckets, max_distance } if buckets < 4 || max_distance <= buckets => Some(format!(
+                "positions: expected 4 buckets or more and a max_distance above them, found {buckets} and {max_distance}"
+            )),
             _ => None,
         }
     }

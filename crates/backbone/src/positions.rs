@@ -19,7 +19,8 @@ impl Rotation {
         let frequency = |at: usize| 1.0 / (theta as f32).powf(2.0 * (at % half) as f32 / head_width as f32);
         let angle = |position: usize, at: usize| position as f32 * frequency(at);
         let table = |of: fn(f32) -> f32| {
-            let values = (first..first + tokens).flat_map(|position| (0..head_width).map(move |at| of(angle(position, at))));
+            let values =
+                (first..first + tokens).flat_map(|position| (0..head_width).map(move |at| of(angle(position, at))));
             let values: Vec<f32> = values.collect();
             Tensor::from_data(TensorData::new(values, [1, 1, tokens, head_width]), device)
         };

@@ -31,9 +31,8 @@ impl Transformer {
     pub fn new(config: &TransformerConfig, seed: Seed, device: &Device) -> Self {
         let block = |layer| Block::new(config, seed.named("block").number(layer), device);
         let norm = || Norm::new(config.norm, config.width, config.epsilon, seed, device);
-        let relative = |buckets| {
-            Embedding::new(buckets, config.heads, Draw::Normal(0.02), seed.named("relative"), device)
-        };
+        let relative =
+            |buckets| Embedding::new(buckets, config.heads, Draw::Normal(0.02), seed.named("relative"), device);
         Self {
             blocks: (0..config.layers as u64).map(block).collect(),
             norm: (config.norm_place == NormPlace::Before).then(norm),

@@ -39,7 +39,7 @@ impl Array {
     /// If there are none, or kinds or shapes differ: they are parts of one batch.
     pub fn concat(arrays: &[&Self]) -> Self {
         fn joined<'a, T: Clone + 'a>(parts: impl Iterator<Item = Option<&'a ArrayD<T>>>) -> ArrayD<T> {
-            let parts: Option<Vec<_>> = parts.map(|part| part.map(ArrayD::view)).collect();
+            let parts: Option<Vec<_>> = parts.map(|part| part.map(|part| part.view())).collect();
             let joined = parts.and_then(|parts| ndarray::concatenate(Axis(0), &parts).ok());
             joined.unwrap_or_else(|| panic!("arrays of different kinds or shapes"))
         }

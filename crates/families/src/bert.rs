@@ -147,7 +147,13 @@ impl Family for Bert {
         let mut layout = Layout::default();
         let names = EMBEDDINGS.map(|name| format!("bert.{name}"));
         let types = ["bert.embeddings.token_type_embeddings"];
-        TextEmbeddings::layout(&mut layout, "embeddings", &config.embeddings(), names.each_ref().map(|name| &**name), &types);
+        TextEmbeddings::layout(
+            &mut layout,
+            "embeddings",
+            &config.embeddings(),
+            names.each_ref().map(|name| &**name),
+            &types,
+        );
         layout.blocks("trunk", "bert.encoder.layer.{}", &config.trunk(), &BLOCK);
         if found.has(POOLER) {
             layout.linear("pooler", "bert.pooler.dense", [width, width], true);
@@ -165,9 +171,8 @@ impl Family for Bert {
     fn new(config: &BertConfig, found: &Found, device: &Device) -> Self {
         let (width, vocabulary) = (config.hidden_size, config.vocab_size);
         let linear = |outputs| Linear::new(width, outputs, Draw::Normal(0.02), Seed::new(0), device);
-        let head = || {
-            LanguageHead::transformed([width, vocabulary], config.hidden_act.into(), config.layer_norm_eps, device)
-        };
+        let head =
+            || LanguageHead::transformed([width, vocabulary], config.hidden_act.into(), config.layer_norm_eps, device);
         Self {
             embeddings: TextEmbeddings::new(&config.embeddings(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),

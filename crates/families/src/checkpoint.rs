@@ -118,7 +118,9 @@ impl Reader<'_> {
 fn differing_copies(found: &Found, files: &TensorFiles, published: &Published) -> Result<Vec<String>, FamilyError> {
     let mut problems = Vec::new();
     for [copy, original] in found.copies(published) {
-        if files.places[&copy].shape != files.places[&original].shape || files.bytes(&copy)? != files.bytes(&original)? {
+        if files.places[&copy].shape != files.places[&original].shape
+            || files.bytes(&copy)? != files.bytes(&original)?
+        {
             problems.push(format!("tensor `{copy}` should be a copy of `{original}`, and is not"));
         }
     }

@@ -7,9 +7,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use sensorium_state::{
-    MANIFEST, RawTensor, StateError, commit, commit_dir, verify, write_manifest, write_raw,
-};
+use sensorium_state::{MANIFEST, RawTensor, StateError, commit, commit_dir, verify, write_manifest, write_raw};
 use serde_json::json;
 
 use crate::{
@@ -81,7 +79,8 @@ pub fn import(from: &Path, to: &Path, device: &Device) -> Result<Imported, Famil
     let imported = checkpoint.describe(from);
     commit_dir(to, |directory| -> Result<(), FamilyError> {
         checkpoint.write(directory, from, &imported.files)?;
-        let family = format!("# A published checkpoint; `{CONFIG}` is its configuration.\nfamily = \"{}\"\n", imported.family);
+        let family =
+            format!("# A published checkpoint; `{CONFIG}` is its configuration.\nfamily = \"{}\"\n", imported.family);
         commit(&directory.join(ARCHITECTURE), family.as_bytes())?;
         commit(&directory.join("card.md"), card(&imported).as_bytes())?;
         commit(&directory.join("lineage.json"), lineage(&checkpoint, from).as_bytes())?;

@@ -128,7 +128,13 @@ impl Family for Gpt2 {
 
     fn layout(config: &Gpt2Config, _found: &Found) -> Layout {
         let mut layout = Layout::default();
-        TextEmbeddings::layout(&mut layout, "embeddings", &config.embeddings(), ["transformer.wte", "transformer.wpe", ""], &[]);
+        TextEmbeddings::layout(
+            &mut layout,
+            "embeddings",
+            &config.embeddings(),
+            ["transformer.wte", "transformer.wpe", ""],
+            &[],
+        );
         layout.blocks("trunk", "transformer.h.{}", &config.trunk(), &BLOCK);
         layout.norm("trunk.norm", "transformer.ln_f", config.n_embd, NormKind::Layer);
         layout

@@ -93,7 +93,13 @@ impl Layout {
 
     /// Several published linear layers of the same input as one: name, outputs, whether it has a bias. Where
     /// some have one, the others' is zero.
-    fn joined<N: std::fmt::Display>(&mut self, own: &str, theirs: &[(N, usize, bool)], inputs: usize, transposed: bool) {
+    fn joined<N: std::fmt::Display>(
+        &mut self,
+        own: &str,
+        theirs: &[(N, usize, bool)],
+        inputs: usize,
+        transposed: bool,
+    ) {
         let weight = |&(ref name, outputs, _): &(N, usize, bool)| Piece {
             name: Some(format!("{name}.weight")),
             shape: if transposed { vec![outputs, inputs] } else { vec![inputs, outputs] },

@@ -25,6 +25,6 @@ pub use directory::{Imported, export, import, open};
 pub use error::FamilyError;
 pub use layout::Layout;
 pub use network::{MODEL_TYPES, Network};
-pub use training::{Task, Training};
 pub use published::{Found, LeftOut, Published};
+pub use training::{Task, Training};
 pub use values::{Answer, Answers, Inputs};

@@ -3,14 +3,14 @@
 use burn::{module::Module, tensor::Device};
 use serde::de::DeserializeOwned;
 
+use crate::{
+    Checkpoint, FamilyError,
+    checkpoint::{CONFIG, Reader},
+};
 pub use crate::{
     layout::Layout,
     published::{Found, Published},
     values::{Answers, Inputs},
-};
-use crate::{
-    Checkpoint, FamilyError,
-    checkpoint::{CONFIG, Reader},
 };
 
 /// A published system: its configuration, its tensors' names, and the way from inputs to answers.

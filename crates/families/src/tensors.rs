@@ -103,7 +103,9 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, FamilyError> {
     let mut names: Vec<&str> = Vec::new();
     for (tensor, file) in map {
         let file = file.as_str().filter(|file| is_plain(file));
-        names.push(file.ok_or_else(|| damaged(&index, format!("`weight_map.{tensor}` is not the name of a file here")))?);
+        names.push(
+            file.ok_or_else(|| damaged(&index, format!("`weight_map.{tensor}` is not the name of a file here")))?,
+        );
     }
     names.sort_unstable();
     names.dedup();
@@ -171,12 +173,20 @@ fn places(
     for (name, info) in infos {
         let (start, end) = info.data_offsets;
         if start != next || end < start {
-            return Err(damaged(path, format!("tensor `{name}` lies at bytes {start} to {end}, expected it from {next}")));
+            return Err(damaged(
+                path,
+                format!("tensor `{name}` lies at bytes {start} to {end}, expected it from {next}"),
+            ));
         }
         let elements = info.shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side));
         let bytes = elements.and_then(|elements| Some(elements.checked_mul(info.dtype.bitsize())? / 8));
         if bytes != Some(end - start) {
-            let problem = format!("tensor `{name}` of shape {:?} and type {:?} lies in {} bytes", info.shape, info.dtype, end - start);
+            let problem = format!(
+                "tensor `{name}` of shape {:?} and type {:?} lies in {} bytes",
+                info.shape,
+                info.dtype,
+                end - start
+            );
             return Err(damaged(path, problem));
         }
         next = end;

@@ -146,7 +146,8 @@ fn answer<const D: usize>(answers: &Answers, name: &str) -> Result<Tensor<D>, Fa
 fn pairs(inputs: &Inputs<'_>, name: &str) -> Result<Array2<i64>, FamilyError> {
     let ids = inputs.integers(name)?;
     let shape = ids.shape().to_vec();
-    ids.into_dimensionality::<Ix2>().map_err(|_| FamilyError::input(name, format!("expected [rows, tokens], found {shape:?}")))
+    ids.into_dimensionality::<Ix2>()
+        .map_err(|_| FamilyError::input(name, format!("expected [rows, tokens], found {shape:?}")))
 }
 
 fn tokens(answers: &Answers, labels: &Array2<i64>) -> Result<(Tensor<1>, usize), FamilyError> {
@@ -172,7 +173,8 @@ impl Trainable for Training {
         // What compares samples compares all of them.
         let joined = self.task.compares_samples().then(|| vec![joined(pieces)]);
         let pieces = joined.as_deref().unwrap_or(pieces);
-        let losses: Vec<Loss> = pieces.iter().map(|piece| self.loss(piece).unwrap_or_else(|error| panic!("{error}"))).collect();
+        let losses: Vec<Loss> =
+            pieces.iter().map(|piece| self.loss(piece).unwrap_or_else(|error| panic!("{error}"))).collect();
         let items: usize = losses.iter().flat_map(|loss| &loss.parts).map(|part| part.items).sum();
         let share = |part: LossPart| part.value * (part.items as f32 / items as f32);
         let shares = losses.into_iter().flat_map(|loss| loss.parts).map(share);

@@ -45,9 +45,8 @@ impl<'a> Inputs<'a> {
         let ids = self.integers(name)?;
         let shape = ids.shape().to_vec();
         check_range(name, ids.iter(), values)?;
-        ids.into_dimensionality().map_err(|_| {
-            FamilyError::input(name, format!("expected the shape [rows, tokens], found {shape:?}"))
-        })
+        ids.into_dimensionality()
+            .map_err(|_| FamilyError::input(name, format!("expected the shape [rows, tokens], found {shape:?}")))
     }
 
     /// Ids of another kind, of the shape of the words; zeros where they are not given.
@@ -86,9 +85,12 @@ impl<'a> Inputs<'a> {
             Array::F32(values) if values.ndim() == D && values.iter().all(|value| value.is_finite()) => {
                 Ok(tensor_f32(values, &self.device))
             }
-            Array::F32(values) if values.ndim() == D => Err(FamilyError::input(name, "it holds values that are not finite")),
+            Array::F32(values) if values.ndim() == D => {
+                Err(FamilyError::input(name, "it holds values that are not finite"))
+            }
             other => {
-                let problem = format!("expected floats of {D} dimensions, found {} of shape {:?}", kind(other), other.shape());
+                let problem =
+                    format!("expected floats of {D} dimensions, found {} of shape {:?}", kind(other), other.shape());
                 Err(FamilyError::input(name, problem))
             }
         }
@@ -102,7 +104,10 @@ impl<'a> Inputs<'a> {
     pub fn mask(&self, name: &str, [rows, tokens]: [usize; 2]) -> Result<Option<Tensor<2, Bool>>, FamilyError> {
         let Some(array) = self.arrays.get(name) else { return Ok(None) };
         if array.shape() != [rows, tokens] {
-            return Err(FamilyError::input(name, format!("expected shape {:?}, found {:?}", [rows, tokens], array.shape())));
+            return Err(FamilyError::input(
+                name,
+                format!("expected shape {:?}, found {:?}", [rows, tokens], array.shape()),
+            ));
         }
         let real = match array {
             Array::F32(values) => values.mapv(|value| value != 0.0),
@@ -122,7 +127,11 @@ impl<'a> Inputs<'a> {
 ///
 /// # Errors
 /// Names the input that has too many tokens.
-pub(crate) fn within(name: &str, positions: Array2<i64>, table: Option<&Embedding>) -> Result<Array2<i64>, FamilyError> {
+pub(crate) fn within(
+    name: &str,
+    positions: Array2<i64>,
+    table: Option<&Embedding>,
+) -> Result<Array2<i64>, FamilyError> {
     let most = table.map_or(usize::MAX, Embedding::values);
     match positions.iter().max() {
         Some(&last) if last as usize >= most => {
@@ -133,7 +142,11 @@ pub(crate) fn within(name: &str, positions: Array2<i64>, table: Option<&Embeddin
 }
 
 /// An error if an id is not below the number of values.
-pub(crate) fn check_range<'a>(name: &str, mut ids: impl Iterator<Item = &'a i64>, values: usize) -> Result<(), FamilyError> {
+pub(crate) fn check_range<'a>(
+    name: &str,
+    mut ids: impl Iterator<Item = &'a i64>,
+    values: usize,
+) -> Result<(), FamilyError> {
     match ids.find(|&&id| id < 0 || id as usize >= values) {
         None => Ok(()),
         Some(id) => Err(FamilyError::input(name, format!("expected ids from 0 to {}, found {id}", values as i64 - 1))),

@@ -54,7 +54,13 @@ impl TextEmbeddings {
     }
 
     /// Names below `theirs`: words, positions, one for each table of types, norm.
-    pub(crate) fn layout(layout: &mut Layout, own: &str, sizes: &TextSizes, [words, positions, norm]: [&str; 3], types: &[&str]) {
+    pub(crate) fn layout(
+        layout: &mut Layout,
+        own: &str,
+        sizes: &TextSizes,
+        [words, positions, norm]: [&str; 3],
+        types: &[&str],
+    ) {
         layout.embedding(&format!("{own}.words"), words, sizes.vocabulary, sizes.width);
         if let Some(values) = sizes.positions {
             layout.embedding(&format!("{own}.positions"), positions, values, sizes.width);
@@ -125,7 +131,12 @@ impl LanguageHead {
     }
 
     /// A layer, activation and norm, then the words' own table with a bias (BERT).
-    pub(crate) fn transformed([width, vocabulary]: [usize; 2], activation: Activation, epsilon: f64, device: &Device) -> Self {
+    pub(crate) fn transformed(
+        [width, vocabulary]: [usize; 2],
+        activation: Activation,
+        epsilon: f64,
+        device: &Device,
+    ) -> Self {
         let seed = Seed::new(0);
         Self {
             transform: Some(Linear::new(width, width, Draw::Normal(0.02), seed, device)),
@@ -137,7 +148,12 @@ impl LanguageHead {
     }
 
     /// Names: transform, norm, bias of the words.
-    pub(crate) fn transformed_layout(layout: &mut Layout, own: &str, [width, vocabulary]: [usize; 2], [transform, norm, bias]: [&str; 3]) {
+    pub(crate) fn transformed_layout(
+        layout: &mut Layout,
+        own: &str,
+        [width, vocabulary]: [usize; 2],
+        [transform, norm, bias]: [&str; 3],
+    ) {
         layout.linear(&format!("{own}.transform"), transform, [width, width], true);
         layout.norm(&format!("{own}.norm"), norm, width, NormKind::Layer);
         layout.tensor(format!("{own}.bias"), bias, &[vocabulary]);

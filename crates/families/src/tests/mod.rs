@@ -41,7 +41,8 @@ fn cases(folder: &str) -> Vec<PathBuf> {
 fn case(path: &Path) -> [BTreeMap<String, Array>; 2] {
     let arrays = read_arrays(&path.join("io.safetensors")).unwrap();
     ["in.", "out."].map(|prefix| {
-        let own = arrays.iter().filter_map(|(name, array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone())));
+        let own =
+            arrays.iter().filter_map(|(name, array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone())));
         own.collect()
     })
 }
