@@ -30,6 +30,23 @@ pub enum Error {
     /// Judging failed.
     #[error(transparent)]
     Retrieve(#[from] sensorium_retrieve::RetrieveError),
+    /// A published checkpoint cannot be used.
+    #[error(transparent)]
+    Family(#[from] sensorium_families::FamilyError),
+    /// What a published checkpoint says of tokenizer, pooling or pictures cannot be used.
+    #[error("`{}`: {problem}", path.display())]
+    Preprocessing {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+    /// A published model that gives no vectors of texts or pictures.
+    #[error("a model of the family {family} gives no vectors of texts or pictures")]
+    NoEmbedding {
+        /// The family's name.
+        family: &'static str,
+    },
     /// The device is unknown or not in this build.
     #[error("unknown device `{found}`: this build has {known}")]
     Device {

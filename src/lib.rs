@@ -4,6 +4,7 @@
 //! [`pretrain`] (training, the model directory, the report). A saved model is read by
 //! [`load_model`]. `examples/` shows each in a few lines.
 
+mod any;
 mod data;
 mod device;
 mod documents;
@@ -13,8 +14,10 @@ mod media;
 mod page;
 mod pipeline;
 mod pretrain;
+mod published;
 mod retrieval;
 
+pub use any::AnyModel;
 pub use data::Data;
 pub use device::{device, device_names};
 pub use error::Error;
@@ -23,7 +26,8 @@ pub use media::to_media;
 pub use page::retrieval_sections;
 pub use pipeline::Pipeline;
 pub use pretrain::{Pretrained, Pretraining, check_expectations, pretrain};
-pub use retrieval::{EVALUATION_BATCH, RetrievalEvaluator, embed};
+pub use published::Published;
+pub use retrieval::{EMBEDDING_BATCH, RetrievalEvaluator, embed};
 pub use sensorium_contract as contract;
 pub use sensorium_model::{Model, load as load_model};
 pub use sensorium_recipe::Recipe;

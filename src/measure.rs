@@ -11,7 +11,7 @@ use sensorium_contract::{Batch, Embedder, StepContext, Trainable};
 use sensorium_train::{AdamW, FlatGradients};
 use serde::Serialize;
 
-use crate::{EVALUATION_BATCH, Error, Model, Pipeline};
+use crate::{EMBEDDING_BATCH, Error, Model, Pipeline};
 
 /// A step's parts in milliseconds, medians over the measured steps. Where objectives come in only
 /// some of the steps: the mean of the medians of each kind of step.
@@ -123,7 +123,7 @@ pub fn measure_evaluation(pipeline: &Pipeline) -> Result<f64, Error> {
     let model = pipeline.model.valid();
     let context = StepContext { seed: pipeline.recipe.root_seed(), step: 0 };
     let start = Instant::now();
-    let Some(loaded) = held_out.sequential(EVALUATION_BATCH).next() else { return Ok(0.0) };
+    let Some(loaded) = held_out.sequential(EMBEDDING_BATCH).next() else { return Ok(0.0) };
     let batch = loaded?.batch;
     let samples = batch.len();
     let _ = model.embed(&batch);

@@ -10,7 +10,7 @@ use sensorium_state::{RunDirectory, StateError, commit};
 use sensorium_train::{BatchStream, Display, Ended, Evaluator, HeldOutLosses, Outcome, Session, Stop, fit};
 
 use crate::{
-    Error, Pipeline, RetrievalEvaluator, documents, embed, page::retrieval_sections, retrieval::EVALUATION_BATCH,
+    Error, Pipeline, RetrievalEvaluator, documents, embed, page::retrieval_sections, retrieval::EMBEDDING_BATCH,
 };
 
 /// Keys of a recipe that change no result.
@@ -129,7 +129,7 @@ fn evaluators<'a>(validation: &Prepared, seed: sensorium_contract::Seed) -> Vec<
     vec![
         Box::new(RetrievalEvaluator { validation: validation.clone() }),
         Box::new(HeldOutLosses {
-            batches: Arc::new(move || Box::new(held_out.sequential(EVALUATION_BATCH))),
+            batches: Arc::new(move || Box::new(held_out.sequential(EMBEDDING_BATCH))),
             seed: seed.named("held-out losses"),
         }),
     ]

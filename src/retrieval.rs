@@ -9,7 +9,7 @@ use sensorium_train::{Evaluator, Metric};
 use crate::Error;
 
 /// Samples that are embedded at once.
-pub const EVALUATION_BATCH: usize = 64;
+pub const EMBEDDING_BATCH: usize = 64;
 
 /// The vectors of all samples.
 ///
@@ -17,7 +17,7 @@ pub const EVALUATION_BATCH: usize = 64;
 /// If too many samples are damaged.
 pub fn embed(model: &impl Embedder, data: &Prepared) -> Result<EmbeddingTable, Error> {
     let mut failed = None;
-    let batches = data.sequential(EVALUATION_BATCH).map_while(|loaded| match loaded {
+    let batches = data.sequential(EMBEDDING_BATCH).map_while(|loaded| match loaded {
         Ok(loaded) => Some(loaded.batch),
         Err(error) => {
             failed = Some(error);

@@ -1,20 +1,19 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use sensorium::{
-    Data, Model, Recipe,
+    AnyModel,
     contract::Name,
-    embed, load_model,
+    embed,
     report::{Page, render},
     retrieval_sections,
     retrieve::{EmbeddingTable, RetrievalReport, retrieval, subsets},
-    samples::{Dataset, LoaderConfig, Prepared, SourceConfig},
+    samples::{LoaderConfig, Prepared},
 };
 use sensorium_modalities::ModalityConfig;
 use sensorium_state::commit;
 
-use super::DeviceArguments;
+use super::{DeviceArguments, SampleArguments};
 
 /// What is asked of the model.
 #[derive(Clone, Copy, ValueEnum)]
@@ -27,12 +26,8 @@ enum Task {
 pub struct Arguments {
     /// A model directory, `runs/NAME/model`
     model: PathBuf,
-    /// Samples: files, a folder, a glob (`shards/{000..127}.tar`), or a recipe, whose held-out samples are taken
-    #[arg(required = true)]
-    data: Vec<String>,
-    /// Read a field under another name, e.g. `--field text=caption` (may be repeated)
-    #[arg(long = "field", value_name = "NEW=OLD", value_parser = renamed)]
-    fields: Vec<(String, String)>,
+    #[command(flatten)]
+    samples: SampleArguments,
     /// What to judge
     #[arg(long, value_enum, default_value = "retrieval")]
     task: Task,
@@ -49,8 +44,8 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Task::Retrieval = arguments.task;
     let device = arguments.device.open()?;
-    let model = load_model(&arguments.model, &device)?;
-    let dataset = open(&arguments.data, &arguments.fields)?;
+    let model = AnyModel::open(&arguments.model, &device)?;
+    let dataset = arguments.samples.open()?;
     let preparation = Arc::new(model.preparation().clone());
     let data = Prepared::new(dataset, preparation, LoaderConfig::default());
     let table = embed(&model, &data)?;
@@ -67,44 +62,23 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         false => println!("{report}"),
     }
     if let Some(path) = arguments.report {
-        let modalities = &model.architecture().modalities;
         let page = Page {
             title: "Retrieval".to_owned(),
-            subtitle: format!("{} on {}", arguments.model.display(), arguments.data.join(", ")),
+            subtitle: format!("{} on {}", arguments.model.display(), arguments.samples.names()),
             facts: vec![("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1()))],
-            sections: retrieval_sections(modalities, data.dataset(), &table, &report)?,
+            sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
         };
         commit(&path, render(&page).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// `NEW=OLD`
-fn renamed(text: &str) -> Result<(String, String), String> {
-    let (new, old) = text.split_once('=').ok_or("expected NEW=OLD")?;
-    Ok((new.to_owned(), old.to_owned()))
-}
-
 /// The model's modalities that no sample has, and that so go unjudged.
-fn absent(model: &Model, table: &EmbeddingTable) -> Vec<String> {
-    let modalities = model.architecture().modalities.iter();
-    let absent = modalities.filter(|(name, _)| !table.modalities().any(|found| found == *name));
+fn absent(model: &AnyModel, table: &EmbeddingTable) -> Vec<String> {
+    let absent = model.modalities().iter().filter(|(name, _)| !table.modalities().any(|found| found == *name));
     let say = |(name, config): (&Name, &ModalityConfig)| match config.field() {
         Some(field) => format!("`{name}` (field `{field}`; `--field {field}=OTHER` reads another)"),
         None => format!("`{name}`"),
     };
     absent.map(say).collect()
-}
-
-fn open(data: &[String], fields: &[(String, String)]) -> anyhow::Result<Dataset> {
-    if let [recipe] = data
-        && recipe.ends_with(".toml")
-    {
-        let recipe = Recipe::read(recipe.as_ref(), &[])?;
-        let folder = std::env::temp_dir().join("sensorium-data");
-        return Ok(Data::open(&recipe, &folder, &mut |_, _| {})?.validation);
-    }
-    let source = |path: &String| SourceConfig { fields: fields.iter().cloned().collect(), ..SourceConfig::new(path) };
-    let sources: Vec<SourceConfig> = data.iter().map(source).collect();
-    Dataset::open(&sources, &std::env::current_dir().context("the current directory")?).map_err(anyhow::Error::from)
 }

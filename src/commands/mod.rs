@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod compare;
 pub mod data;
+pub mod embed;
 pub mod evaluate;
 pub mod export;
 pub mod forward;
@@ -12,10 +13,14 @@ pub mod pretrain;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sensorium::{Error, Recipe};
+use sensorium::{
+    Data, Error, Recipe,
+    samples::{Dataset, SourceConfig},
+};
 use sensorium_model::ModelError;
 
 /// The largest integer of TOML, which the recipe is saved as.
@@ -45,6 +50,45 @@ impl RecipeArguments {
     pub fn default_run(&self) -> PathBuf {
         PathBuf::from("runs").join(self.recipe.file_stem().unwrap_or_default())
     }
+}
+
+/// Samples to read.
+#[derive(Args)]
+pub struct SampleArguments {
+    /// Samples: files, a folder, a glob (`shards/{000..127}.tar`), or a recipe, whose held-out samples are taken
+    #[arg(required = true)]
+    data: Vec<String>,
+    /// Read a field under another name, e.g. `--field text=caption` (may be repeated)
+    #[arg(long = "field", value_name = "NEW=OLD", value_parser = renamed)]
+    fields: Vec<(String, String)>,
+}
+
+impl SampleArguments {
+    /// As given.
+    pub fn names(&self) -> String {
+        self.data.join(", ")
+    }
+
+    pub fn open(&self) -> anyhow::Result<Dataset> {
+        if let [recipe] = &self.data[..]
+            && recipe.ends_with(".toml")
+        {
+            let recipe = Recipe::read(recipe.as_ref(), &[])?;
+            let folder = std::env::temp_dir().join("sensorium-data");
+            return Ok(Data::open(&recipe, &folder, &mut |_, _| {})?.validation);
+        }
+        let fields = || self.fields.iter().cloned().collect();
+        let source = |path: &String| SourceConfig { fields: fields(), ..SourceConfig::new(path) };
+        let sources: Vec<SourceConfig> = self.data.iter().map(source).collect();
+        let here = std::env::current_dir().context("the current directory")?;
+        Ok(Dataset::open(&sources, &here)?)
+    }
+}
+
+/// `NEW=OLD`
+fn renamed(text: &str) -> Result<(String, String), String> {
+    let (new, old) = text.split_once('=').ok_or("expected NEW=OLD")?;
+    Ok((new.to_owned(), old.to_owned()))
 }
 
 /// Where to compute.

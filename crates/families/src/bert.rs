@@ -16,7 +16,7 @@ use crate::{
     FamilyError,
     config::{Act, check, hidden_ratio, positive},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes, first_token},
     values::{counting, within},
 };
@@ -125,6 +125,8 @@ pub struct Bert {
 
 impl Family for Bert {
     type Config = BertConfig;
+
+    const READS: &'static [Reads] = &[Reads::Text];
 
     fn check(config: &BertConfig) -> Result<(), String> {
         config.check()

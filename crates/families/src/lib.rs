@@ -24,7 +24,7 @@ pub use checkpoint::Checkpoint;
 pub use directory::{Imported, export, import, open};
 pub use error::FamilyError;
 pub use layout::Layout;
-pub use network::{MODEL_TYPES, Network};
+pub use network::{MODEL_TYPES, Network, Reads};
 pub use published::{Found, LeftOut, Published};
 pub use training::{Task, Training};
 pub use values::{Answer, Answers, Inputs};

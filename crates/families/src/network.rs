@@ -13,10 +13,22 @@ pub use crate::{
     values::{Answers, Inputs},
 };
 
+/// What a network turns into vectors without anything beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// `input_ids` and `attention_mask`, to `text_embeds` or `last_hidden_state`.
+    Text,
+    /// `pixel_values`, to `image_embeds` or `last_hidden_state`.
+    Image,
+}
+
 /// A published system: its configuration, its tensors' names, and the way from inputs to answers.
 pub(crate) trait Family: Module + Sized {
     /// The configuration, with the reference implementation's defaults; keys that change nothing here are ignored.
     type Config: DeserializeOwned;
+
+    /// What it embeds.
+    const READS: &'static [Reads] = &[];
 
     /// What is impossible about a configuration. After it, sizes are such that nothing overflows.
     fn check(config: &Self::Config) -> Result<(), String>;
@@ -65,6 +77,11 @@ macro_rules! families {
             /// Where the parameters are.
             pub(crate) fn device(&self) -> Device {
                 self.devices().into_iter().next().unwrap_or_default()
+            }
+
+            /// What it embeds.
+            pub fn reads(&self) -> &'static [Reads] {
+                match self { $(Self::$variant(_) => <crate::$module::$variant as Family>::READS,)* }
             }
 
             /// The family's name.

@@ -1,3 +1,8 @@
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
+
 use sensorium_contract::Name;
 
 /// Why embeddings cannot be compared.
@@ -37,4 +42,18 @@ pub enum RetrieveError {
         /// Number of samples that rows may point to.
         samples: usize,
     },
+    /// A file of vectors that cannot be written or read.
+    #[error("`{}`: {problem}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the library says.
+        problem: String,
+    },
+}
+
+impl RetrieveError {
+    pub(crate) fn parquet(path: &Path, problem: &dyn Display) -> Self {
+        Self::Parquet { path: path.to_owned(), problem: problem.to_string() }
+    }
 }

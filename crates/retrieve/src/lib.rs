@@ -24,6 +24,7 @@ pub mod exact;
 mod judge;
 mod nearest;
 mod report;
+mod store;
 mod subsets;
 mod table;
 #[cfg(test)]
@@ -32,5 +33,6 @@ mod tests;
 pub use error::RetrieveError;
 pub use nearest::{Answer, Answers, nearest};
 pub use report::{Direction, Metrics, RetrievalReport, retrieval};
+pub use store::EmbeddingFile;
 pub use subsets::subsets;
 pub use table::{Column, EmbeddingTable};

@@ -1,0 +1,244 @@
+//! An imported checkpoint as a model that embeds, with its own preprocessing.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use burn::tensor::Device;
+use ndarray::{Array2, Axis, Ix2, Ix3};
+use sensorium_contract::{Array, Arrays, Batch, Embedder, Embeddings, Modality, Name, Pool, Preparation};
+use sensorium_families::{Checkpoint, FamilyError, Reads};
+use sensorium_modalities::{
+    ModalityConfig,
+    image::{Filter, Image, ImageConfig, Resize, Size},
+    text::{TextConfig, TextModality, TokenizerConfig},
+};
+use serde_json::Value;
+
+use crate::Error;
+
+/// Most tokens of a text where nothing says so.
+const CONTEXT: usize = 512;
+/// `model_max_length` above this means that there is none.
+const NO_LIMIT: u64 = 1 << 20;
+
+/// A published checkpoint that turns texts or pictures into vectors of length 1.
+pub struct Published {
+    checkpoint: Checkpoint,
+    preparation: Preparation,
+    modalities: BTreeMap<Name, ModalityConfig>,
+    pool: Pool,
+}
+
+impl Published {
+    /// Opens a model directory that `import` wrote, or a published checkpoint.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its tokenizer or preprocessing is missing or cannot be used.
+    pub fn open(directory: &Path, device: &Device) -> Result<Self, Error> {
+        let checkpoint = sensorium_families::open(directory, device)?;
+        let mut prepared: BTreeMap<Name, Arc<dyn Modality>> = BTreeMap::new();
+        let mut modalities = BTreeMap::new();
+        let reads = checkpoint.network.reads();
+        if reads.contains(&Reads::Text) {
+            let modality = text_modality(directory, &checkpoint)?;
+            modalities.insert(text(), ModalityConfig::Text(modality.config().clone()));
+            prepared.insert(text(), Arc::new(modality));
+        }
+        if reads.contains(&Reads::Image) {
+            let modality = image_modality(directory, &checkpoint)?;
+            modalities.insert(image(), ModalityConfig::Image(modality.config().clone()));
+            prepared.insert(image(), Arc::new(modality));
+        }
+        if modalities.is_empty() {
+            return Err(Error::NoEmbedding { family: checkpoint.network.name() });
+        }
+        let preparation = Preparation { modalities: prepared };
+        Ok(Self { checkpoint, preparation, modalities, pool: pooling(directory)? })
+    }
+
+    /// How each modality is prepared.
+    pub fn modalities(&self) -> &BTreeMap<Name, ModalityConfig> {
+        &self.modalities
+    }
+
+    /// Samples to batches.
+    pub fn preparation(&self) -> &Preparation {
+        &self.preparation
+    }
+
+    /// Vectors of length 1, `[rows, embedding]`.
+    fn vectors(&self, name: &Name, arrays: &Arrays) -> Result<Array2<f32>, FamilyError> {
+        let inputs = if *name == text() { text_inputs(arrays) } else { image_inputs(arrays, self.side()) };
+        let answers = self.checkpoint.forward(&inputs)?;
+        let own = if *name == text() { "text_embeds" } else { "image_embeds" };
+        let pooled = match (answers.get(own), answers.get("last_hidden_state")) {
+            (Some(Array::F32(vectors)), _) => vectors.clone().into_dimensionality::<Ix2>().ok(),
+            (_, Some(Array::F32(tokens))) => {
+                let tokens = tokens.clone().into_dimensionality::<Ix3>().ok();
+                tokens.map(|tokens| pooled(&tokens, mask(&inputs), self.pool))
+            }
+            _ => None,
+        };
+        // A family that says it reads a modality answers one of the two.
+        let vectors = pooled.unwrap_or_else(|| panic!("{} answers neither vectors nor tokens", self.checkpoint.network.name()));
+        Ok(unit(vectors))
+    }
+
+    /// Height and width of a picture.
+    fn side(&self) -> usize {
+        let vision = &self.checkpoint.config["vision_config"]["image_size"];
+        vision.as_u64().or_else(|| self.checkpoint.config["image_size"].as_u64()).unwrap_or(224) as usize
+    }
+}
+
+impl Embedder for Published {
+    fn embed(&self, batch: &Batch) -> BTreeMap<Name, Embeddings> {
+        let embed = |(name, part): (&Name, &sensorium_contract::Part)| {
+            // Batches come from the checkpoint's own preprocessing, which gives what its network reads.
+            let vectors = self.vectors(name, &part.arrays).unwrap_or_else(|error| panic!("{error}"));
+            (name.clone(), Embeddings { rows: part.rows.clone(), vectors })
+        };
+        batch.parts.iter().map(embed).collect()
+    }
+}
+
+fn text() -> Name {
+    Name::new("text")
+}
+
+fn image() -> Name {
+    Name::new("image")
+}
+
+fn text_inputs(arrays: &Arrays) -> BTreeMap<String, Array> {
+    let ids = arrays.i64("ids").clone();
+    let mask = match arrays.contains("mask") {
+        true => arrays.bool("mask").mapv(i64::from),
+        false => ids.mapv(|_| 1),
+    };
+    [("input_ids".to_owned(), Array::I64(ids)), ("attention_mask".to_owned(), Array::I64(mask))].into()
+}
+
+/// Whole pictures: the one patch of each, channels first.
+fn image_inputs(arrays: &Arrays, side: usize) -> BTreeMap<String, Array> {
+    let patches = arrays.f32("patches");
+    let (rows, channels) = (patches.shape()[0], patches.shape()[2] / (side * side));
+    let pixels = patches.clone().into_shape_with_order(vec![rows, channels, side, side]);
+    // The patch is the picture, as `image_modality` says.
+    [("pixel_values".to_owned(), Array::F32(pixels.unwrap_or_else(|error| panic!("{error}"))))].into()
+}
+
+fn mask(inputs: &BTreeMap<String, Array>) -> Option<Array2<i64>> {
+    match inputs.get("attention_mask") {
+        Some(Array::I64(mask)) => mask.clone().into_dimensionality::<Ix2>().ok(),
+        _ => None,
+    }
+}
+
+/// `[rows, tokens, width]` → `[rows, width]`
+fn pooled(tokens: &ndarray::Array3<f32>, mask: Option<Array2<i64>>, pool: Pool) -> Array2<f32> {
+    let (rows, count, width) = tokens.dim();
+    let mask = mask.unwrap_or_else(|| Array2::ones((rows, count)));
+    let mut pooled = Array2::zeros((rows, width));
+    for (row, mut vector) in pooled.rows_mut().into_iter().enumerate() {
+        let real: Vec<usize> = (0..count).filter(|&token| mask[[row, token]] != 0).collect();
+        let taken = match pool {
+            Pool::Class => &real[..real.len().min(1)],
+            Pool::Last => &real[real.len().saturating_sub(1)..],
+            Pool::Mean => &real[..],
+        };
+        for &token in taken {
+            vector += &tokens.index_axis(Axis(0), row).row(token);
+        }
+        vector /= taken.len().max(1) as f32;
+    }
+    pooled
+}
+
+fn unit(mut vectors: Array2<f32>) -> Array2<f32> {
+    for mut vector in vectors.rows_mut() {
+        let length = vector.dot(&vector).sqrt();
+        vector /= length.max(1e-12);
+    }
+    vectors
+}
+
+/// A file beside the weights, if it is there.
+fn json(path: &Path) -> Result<Option<Value>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let read = serde_json::from_slice(&text);
+    read.map(Some).map_err(|error| Error::Preprocessing { path: path.to_owned(), problem: error.to_string() })
+}
+
+/// How the sentence-transformers library pools the model; the mean where it does not say.
+fn pooling(directory: &Path) -> Result<Pool, Error> {
+    let path = directory.join("1_Pooling/config.json");
+    let Some(config) = json(&path)? else { return Ok(Pool::Mean) };
+    let is = |key: &str| config[key].as_bool() == Some(true);
+    match (is("pooling_mode_mean_tokens"), is("pooling_mode_cls_token"), is("pooling_mode_lasttoken")) {
+        (true, false, false) => Ok(Pool::Mean),
+        (false, true, false) => Ok(Pool::Class),
+        (false, false, true) => Ok(Pool::Last),
+        _ => Err(Error::Preprocessing { path, problem: "only the mean, the first or the last token is known here".into() }),
+    }
+}
+
+fn text_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<TextModality, Error> {
+    let file = directory.join("tokenizer.json");
+    if !file.exists() {
+        let problem = "it is missing; save the tokenizer in this form with the tokenizers or transformers library".into();
+        return Err(Error::Preprocessing { path: file, problem });
+    }
+    let sentence = json(&directory.join("sentence_bert_config.json"))?;
+    let tokenizer = json(&directory.join("tokenizer_config.json"))?;
+    let stated = |config: &Option<Value>, key: &str| config.as_ref()?[key].as_u64().filter(|&most| most < NO_LIMIT);
+    let positions = || {
+        let config = &checkpoint.config;
+        let own = config["max_position_embeddings"].as_u64();
+        own.or_else(|| config["text_config"]["max_position_embeddings"].as_u64())
+    };
+    let context = stated(&sentence, "max_seq_length")
+        .or_else(|| stated(&tokenizer, "model_max_length"))
+        .or_else(positions)
+        .map_or(CONTEXT, |most| most as usize);
+    let config = TextConfig { tokenizer: TokenizerConfig::File(file.clone()), context, pool: Pool::Mean, ..TextConfig::default() };
+    let modality = TextModality::fit(config, &mut std::iter::empty());
+    modality.map_err(|error| Error::Preprocessing { path: file, problem: error.to_string() })
+}
+
+fn image_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<Image, Error> {
+    let path = directory.join("preprocessor_config.json");
+    let config = json(&path)?.unwrap_or(Value::Null);
+    let problem = |problem: String| Error::Preprocessing { path: path.clone(), problem };
+    let vision = &checkpoint.config["vision_config"]["image_size"];
+    let side = vision.as_u64().or_else(|| checkpoint.config["image_size"].as_u64()).unwrap_or(224) as usize;
+    let crops = config["do_center_crop"].as_bool() == Some(true);
+    let shortest = config["size"]["shortest_edge"].as_u64().or_else(|| config["size"].as_u64());
+    if crops && shortest.is_some_and(|shortest| shortest as usize != side) {
+        let found = shortest.unwrap_or_default();
+        return Err(problem(format!("`size`: only the model's own {side} is known before a central crop, found {found}")));
+    }
+    let filter = match config["resample"].as_u64() {
+        Some(1) => Filter::Lanczos,
+        Some(2) | None => Filter::Bilinear,
+        Some(3) => Filter::Bicubic,
+        Some(other) => return Err(problem(format!("`resample`: 1 to 3 are known here, found {other}"))),
+    };
+    let numbers = |key: &str| -> Vec<f32> {
+        let values = config[key].as_array().map(|values| values.iter().filter_map(|v| Some(v.as_f64()? as f32)).collect());
+        values.filter(|values: &Vec<f32>| !values.is_empty()).unwrap_or_else(|| vec![0.5])
+    };
+    let image_config = ImageConfig {
+        size: Size::Square(side),
+        patch: side,
+        resize: if crops { Resize::Crop } else { Resize::Stretch },
+        filter,
+        mean: numbers("image_mean"),
+        std: numbers("image_std"),
+        pool: Pool::Mean,
+        ..ImageConfig::default()
+    };
+    Image::new(&image(), image_config).map_err(|error| problem(error.to_string()))
+}
