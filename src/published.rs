@@ -79,7 +79,8 @@ impl Published {
             _ => None,
         };
         // A family that says it reads a modality answers one of the two.
-        let vectors = pooled.unwrap_or_else(|| panic!("{} answers neither vectors nor tokens", self.checkpoint.network.name()));
+        let vectors =
+            pooled.unwrap_or_else(|| panic!("{} answers neither vectors nor tokens", self.checkpoint.network.name()));
         Ok(unit(vectors))
     }
 
@@ -181,14 +182,18 @@ fn pooling(directory: &Path) -> Result<Pool, Error> {
         (true, false, false) => Ok(Pool::Mean),
         (false, true, false) => Ok(Pool::Class),
         (false, false, true) => Ok(Pool::Last),
-        _ => Err(Error::Preprocessing { path, problem: "only the mean, the first or the last token is known here".into() }),
+        _ => Err(Error::Preprocessing {
+            path,
+            problem: "only the mean, the first or the last token is known here".into(),
+        }),
     }
 }
 
 fn text_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<TextModality, Error> {
     let file = directory.join("tokenizer.json");
     if !file.exists() {
-        let problem = "it is missing; save the tokenizer in this form with the tokenizers or transformers library".into();
+        let problem =
+            "it is missing; save the tokenizer in this form with the tokenizers or transformers library".into();
         return Err(Error::Preprocessing { path: file, problem });
     }
     let sentence = json(&directory.join("sentence_bert_config.json"))?;
@@ -203,7 +208,12 @@ fn text_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<TextModali
         .or_else(|| stated(&tokenizer, "model_max_length"))
         .or_else(positions)
         .map_or(CONTEXT, |most| most as usize);
-    let config = TextConfig { tokenizer: TokenizerConfig::File(file.clone()), context, pool: Pool::Mean, ..TextConfig::default() };
+    let config = TextConfig {
+        tokenizer: TokenizerConfig::File(file.clone()),
+        context,
+        pool: Pool::Mean,
+        ..TextConfig::default()
+    };
     let modality = TextModality::fit(config, &mut std::iter::empty());
     modality.map_err(|error| Error::Preprocessing { path: file, problem: error.to_string() })
 }
@@ -218,7 +228,9 @@ fn image_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<Image, Er
     let shortest = config["size"]["shortest_edge"].as_u64().or_else(|| config["size"].as_u64());
     if crops && shortest.is_some_and(|shortest| shortest as usize != side) {
         let found = shortest.unwrap_or_default();
-        return Err(problem(format!("`size`: only the model's own {side} is known before a central crop, found {found}")));
+        return Err(problem(format!(
+            "`size`: only the model's own {side} is known before a central crop, found {found}"
+        )));
     }
     let filter = match config["resample"].as_u64() {
         Some(1) => Filter::Lanczos,
@@ -227,7 +239,8 @@ fn image_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<Image, Er
         Some(other) => return Err(problem(format!("`resample`: 1 to 3 are known here, found {other}"))),
     };
     let numbers = |key: &str| -> Vec<f32> {
-        let values = config[key].as_array().map(|values| values.iter().filter_map(|v| Some(v.as_f64()? as f32)).collect());
+        let values =
+            config[key].as_array().map(|values| values.iter().filter_map(|v| Some(v.as_f64()? as f32)).collect());
         values.filter(|values: &Vec<f32>| !values.is_empty()).unwrap_or_else(|| vec![0.5])
     };
     let image_config = ImageConfig {

@@ -36,6 +36,9 @@ pub enum Positions {
     Rotary {
         /// Base of the wavelengths, 10,000 as a rule.
         theta: f64,
+        /// How wavelengths are stretched for texts longer than those first trained on.
+        #[serde(default, skip_serializing_if = "is_default")]
+        scaling: RotaryScaling,
     },
     /// A learned bias a head for each bucket of distances, the same in all blocks (T5, Raffel et al. 2020).
     Relative {
@@ -44,6 +47,50 @@ pub enum Positions {
         /// Distances from here on share the last bucket.
         max_distance: usize,
     },
+}
+
+/// How rotary positions are stretched, so that a trunk reads longer inputs than it was first trained on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum RotaryScaling {
+    /// They are not.
+    #[default]
+    None,
+    /// All angles divided by a factor (Chen et al. 2023, "Extending Context Window of Large Language
+    /// Models via Positional Interpolation").
+    Linear {
+        /// At least 1.
+        factor: f64,
+    },
+    /// Only slow angles divided by the factor, fast ones kept, a ramp between them (Llama 3.1, Grattafiori
+    /// et al. 2024).
+    Llama3 {
+        /// At least 1.
+        factor: f64,
+        /// Angles that turn less often than this in `context` are divided.
+        low: f64,
+        /// Angles that turn more often than this in `context` are kept; above `low`.
+        high: f64,
+        /// Tokens that the trunk was first trained on.
+        context: usize,
+    },
+}
+
+impl RotaryScaling {
+    /// What is impossible about it.
+    fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Linear { factor } | Self::Llama3 { factor, .. } if !(factor >= 1.0 && factor.is_finite()) => {
+                Some("positions.scaling.factor must be 1 or more")
+            }
+            Self::Llama3 { low, high, context, .. }
+                if !(low > 0.0 && high > low && high.is_finite() && context > 0) =>
+            {
+                Some("positions.scaling: expected low above 0, high above low, and context above 0")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Which projections have a bias.
@@ -206,12 +253,13 @@ impl TransformerConfig {
             return Some(format!("heads {heads} is not a multiple of key_heads {key_heads}"));
         }
         match self.positions {
-            Positions::Rotary { theta } if theta.is_nan() || theta <= 0.0 => {
+            Positions::Rotary { theta, .. } if theta.is_nan() || theta <= 0.0 => {
                 Some(format!("positions.theta must be above 0, found {theta}"))
             }
             Positions::Rotary { .. } if !self.head_width().is_multiple_of(2) => {
                 Some(format!("rotary positions need heads of even width, found {}", self.head_width()))
             }
+            Positions::Rotary { scaling, .. } => scaling.problem().map(str::to_owned),
             Positions::Relative { buckets, max_distance } if buckets < 4 || max_distance <= buckets => Some(format!(
                 "positions: expected 4 buckets or more and a max_distance above them, found {buckets} and {max_distance}"
             )),

@@ -14,7 +14,7 @@ mod transformer;
 
 pub use block::Block;
 pub use cache::Cache;
-pub use config::{Biases, NormKind, NormPlace, Positions, TransformerConfig};
+pub use config::{Biases, NormKind, NormPlace, Positions, RotaryScaling, TransformerConfig};
 pub use cross::{CrossAttention, Memory};
 pub use embedding::Embedding;
 pub use init::{Draw, param};

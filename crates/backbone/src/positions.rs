@@ -1,7 +1,9 @@
+use std::{f32::consts::TAU, ops::Range};
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use sensorium_contract::Attention;
 
-use crate::Embedding;
+use crate::{Embedding, RotaryScaling};
 
 /// Cosines and sines of rotary positions.
 #[derive(Clone, Debug)]
@@ -13,15 +15,21 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    /// For `tokens` positions from `first` on. In f32, as the reference implementations.
-    pub(crate) fn new(theta: f64, head_width: usize, first: usize, tokens: usize, device: &Device) -> Self {
+    /// For a range of positions. In f32, as the reference implementations.
+    pub(crate) fn new(
+        theta: f64,
+        scaling: RotaryScaling,
+        head_width: usize,
+        at: Range<usize>,
+        device: &Device,
+    ) -> Self {
         let half = head_width / 2;
-        let frequency = |at: usize| 1.0 / (theta as f32).powf(2.0 * (at % half) as f32 / head_width as f32);
-        let angle = |position: usize, at: usize| position as f32 * frequency(at);
+        let frequency = |pair: usize| 1.0 / (theta as f32).powf(2.0 * pair as f32 / head_width as f32);
+        let frequencies: Vec<f32> = (0..half).map(|pair| scaled(frequency(pair), scaling)).collect();
+        let tokens = at.len();
         let table = |of: fn(f32) -> f32| {
-            let values =
-                (first..first + tokens).flat_map(|position| (0..head_width).map(move |at| of(angle(position, at))));
-            let values: Vec<f32> = values.collect();
+            let row = |position: usize| frequencies.iter().map(move |frequency| of(position as f32 * frequency));
+            let values: Vec<f32> = at.clone().flat_map(|position| row(position).chain(row(position))).collect();
             Tensor::from_data(TensorData::new(values, [1, 1, tokens, head_width]), device)
         };
         Self { cos: table(f32::cos), sin: table(f32::sin) }
@@ -34,6 +42,20 @@ impl Rotation {
         let (first, second) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
         let crossed = Tensor::cat(vec![second.neg(), first], 3);
         x * self.cos.clone() + crossed * self.sin.clone()
+    }
+}
+
+/// An angle a position, stretched.
+fn scaled(frequency: f32, scaling: RotaryScaling) -> f32 {
+    match scaling {
+        RotaryScaling::None => frequency,
+        RotaryScaling::Linear { factor } => frequency / factor as f32,
+        RotaryScaling::Llama3 { factor, low, high, context } => {
+            let (low, high) = (low as f32, high as f32);
+            let turns = context as f32 * frequency / TAU;
+            let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+            (1.0 - kept) * frequency / factor as f32 + kept * frequency
+        }
     }
 }
 
@@ -75,6 +97,17 @@ fn bucket(distance: i64, attention: Attention, buckets: usize, max_distance: usi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slow_angles_are_stretched_and_fast_ones_kept() {
+        let llama3 = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, context: 8192 };
+        let of_turns = |turns: f32| turns * TAU / 8192.0;
+        let ratio = |turns: f32| scaled(of_turns(turns), llama3) / of_turns(turns);
+        for (turns, expected) in [(100.0, 1.0), (4.0, 1.0), (2.5, 0.5625), (1.0, 0.125), (0.1, 0.125)] {
+            assert!((ratio(turns) - expected).abs() < 1e-6, "{turns}: {}", ratio(turns));
+        }
+        assert_eq!(scaled(0.5, RotaryScaling::Linear { factor: 4.0 }), 0.125);
+    }
 
     #[test]
     fn near_distances_have_a_bucket_each_and_far_ones_share() {

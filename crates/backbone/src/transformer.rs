@@ -97,8 +97,9 @@ impl Transformer {
 
     fn rotation(&self, first: usize, tokens: usize, device: &Device) -> Option<Rotation> {
         match self.config.positions {
-            Positions::Rotary { theta } => {
-                Some(Rotation::new(theta, self.config.head_width(), first, tokens, &device.clone().inner()))
+            Positions::Rotary { theta, scaling } => {
+                let at = first..first + tokens;
+                Some(Rotation::new(theta, scaling, self.config.head_width(), at, &device.clone().inner()))
             }
             Positions::None | Positions::Relative { .. } => None,
         }

@@ -6,7 +6,7 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor},
+    tensor::Device,
 };
 use sensorium_backbone::{Draw, Linear, NormPlace, Transformer, TransformerConfig};
 use sensorium_contract::Seed;

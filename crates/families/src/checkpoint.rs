@@ -71,7 +71,8 @@ impl Checkpoint {
 
     /// Number of parameters, tied ones counted once.
     pub fn parameters(&self) -> usize {
-        burn::module::Module::num_params(&self.network)
+        // Not the module's own count: that has zeros which stand for biases that are not published.
+        self.layout.pieces().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 }
 
@@ -108,7 +109,11 @@ impl Reader<'_> {
 
     fn parse<T: DeserializeOwned>(&self) -> Result<T, FamilyError> {
         serde_path_to_error::deserialize(self.config).map_err(|error| {
-            let problem = format!("`{}`: {}", error.path(), error.inner());
+            // A configuration that is read by parts names its keys itself, and has no path.
+            let problem = match error.path().to_string().as_str() {
+                "." => error.inner().to_string(),
+                path => format!("`{path}`: {}", error.inner()),
+            };
             FamilyError::Config { path: self.path.to_owned(), problem }
         })
     }

@@ -4,7 +4,11 @@
 //! The plain trunk, looking back only, over words and learned positions; matrices are published as
 //! `[inputs, outputs]`, and the vocabulary's own table predicts the next word.
 
-use burn::{module::Module, tensor::Device};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use ndarray::Array2;
 use sensorium_backbone::{NormKind, Transformer, TransformerConfig};
 use sensorium_contract::{Attention, Seed};
 use serde::Deserialize;
@@ -12,6 +16,7 @@ use serde::Deserialize;
 use crate::{
     FamilyError,
     config::{Act, check, hidden_ratio, positive},
+    generate::{Generates, Reading, last_token, of_one},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published},
     parts::{TextEmbeddings, TextIds, TextSizes},
@@ -158,5 +163,13 @@ impl Family for Gpt2 {
         let x = self.trunk.run(x, mask.as_ref(), None);
         let logits = self.embeddings.words.logits(x.clone()); // [rows, tokens, vocabulary]
         Ok(Answers::default().with("logits", logits).with("last_hidden_state", x))
+    }
+}
+
+impl Generates for Gpt2 {
+    fn step(&self, reading: &mut Reading, ids: &Array2<i64>) -> Result<Tensor<2>, FamilyError> {
+        let x = reading.embed(&self.embeddings, ids)?; // [rows, tokens, width]
+        let x = self.trunk.step(x, None, None, &mut reading.cache);
+        Ok(of_one(self.embeddings.words.logits(last_token(x))))
     }
 }

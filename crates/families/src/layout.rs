@@ -1,5 +1,7 @@
 //! Which published tensors a module's parameters are made of.
 
+use std::ops::Range;
+
 use sensorium_backbone::{NormKind, TransformerConfig};
 
 /// A tensor of the published layout, or a stretch of zeros that it leaves out.
@@ -9,6 +11,30 @@ pub(crate) struct Piece {
     pub name: Option<String>,
     /// As published.
     pub shape: Vec<usize>,
+    /// The rows of the published tensor that the parameter has; nothing if all.
+    pub rows: Option<Range<usize>>,
+}
+
+impl Piece {
+    fn new(name: Option<String>, shape: &[usize]) -> Self {
+        Self { name, shape: shape.to_vec(), rows: None }
+    }
+
+    /// How many rows of the published tensor the parameter has.
+    pub(crate) fn height(&self) -> usize {
+        self.rows.as_ref().map_or(self.shape.first().copied().unwrap_or(1), Range::len)
+    }
+
+    /// Elements of a row.
+    pub(crate) fn width(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+
+    /// Where the parameter's elements lie among those of the published tensor.
+    pub(crate) fn range(&self) -> Range<usize> {
+        let first = self.rows.as_ref().map_or(0, |rows| rows.start);
+        first * self.width()..(first + self.height()) * self.width()
+    }
 }
 
 /// One parameter: its pieces one after the other along their first axis.
@@ -45,7 +71,7 @@ pub(crate) struct BlockNames<'a> {
     pub norm2: &'a str,
     /// Into the feed-forward.
     pub up: &'a str,
-    /// Its gate.
+    /// Its gate; the same name where one tensor holds both, the gate first.
     pub gate: Option<&'a str>,
     /// Out of the feed-forward.
     pub down: &'a str,
@@ -60,7 +86,7 @@ pub(crate) struct BlockNames<'a> {
 impl Layout {
     /// A parameter whose elements lie as in the published tensor; `shape` is the published one.
     pub fn tensor(&mut self, own: impl Into<String>, theirs: impl Into<String>, shape: &[usize]) {
-        let pieces = vec![Piece { name: Some(theirs.into()), shape: shape.to_vec() }];
+        let pieces = vec![Piece::new(Some(theirs.into()), shape)];
         self.entries.push(Entry { own: own.into(), pieces, transposed: false });
     }
 
@@ -76,7 +102,7 @@ impl Layout {
 
     /// A convolution over patches, `[width, channels, height, width]`, as a linear layer.
     pub fn patches(&mut self, own: &str, theirs: &str, shape: [usize; 4], bias: bool) {
-        let pieces = vec![Piece { name: Some(format!("{theirs}.weight")), shape: shape.to_vec() }];
+        let pieces = vec![Piece::new(Some(format!("{theirs}.weight")), &shape)];
         self.entries.push(Entry { own: format!("{own}.weight"), pieces, transposed: true });
         if bias {
             self.tensor(format!("{own}.bias"), format!("{theirs}.bias"), &[shape[0]]);
@@ -100,19 +126,39 @@ impl Layout {
         inputs: usize,
         transposed: bool,
     ) {
-        let weight = |&(ref name, outputs, _): &(N, usize, bool)| Piece {
-            name: Some(format!("{name}.weight")),
-            shape: if transposed { vec![outputs, inputs] } else { vec![inputs, outputs] },
+        let weight = |&(ref name, outputs, _): &(N, usize, bool)| {
+            let shape = if transposed { [outputs, inputs] } else { [inputs, outputs] };
+            Piece::new(Some(format!("{name}.weight")), &shape)
         };
         let pieces = theirs.iter().map(weight).collect();
         self.entries.push(Entry { own: format!("{own}.weight"), pieces, transposed });
         if theirs.iter().any(|&(_, _, bias)| bias) {
-            let piece = |&(ref name, outputs, bias): &(N, usize, bool)| Piece {
-                name: bias.then(|| format!("{name}.bias")),
-                shape: vec![outputs],
+            let piece = |&(ref name, outputs, bias): &(N, usize, bool)| {
+                Piece::new(bias.then(|| format!("{name}.bias")), &[outputs])
             };
             let pieces = theirs.iter().map(piece).collect();
             self.entries.push(Entry { own: format!("{own}.bias"), pieces, transposed: false });
+        }
+    }
+
+    /// One of several linear layers `[inputs, outputs]` that are published as one of `all` outputs: that which
+    /// begins at output `first`.
+    fn part_of_linear(
+        &mut self,
+        own: &str,
+        theirs: &str,
+        [inputs, outputs]: [usize; 2],
+        [first, all]: [usize; 2],
+        bias: bool,
+    ) {
+        let mut part = |name: &str, shape: &[usize], transposed| {
+            let piece =
+                Piece { rows: Some(first..first + outputs), ..Piece::new(Some(format!("{theirs}.{name}")), shape) };
+            self.entries.push(Entry { own: format!("{own}.{name}"), pieces: vec![piece], transposed });
+        };
+        part("weight", &[all, inputs], true);
+        if bias {
+            part("bias", &[all], false);
         }
     }
 
@@ -156,9 +202,20 @@ impl Layout {
             linear(self, "cross.out", &[(out, width, biases.out)], queries);
         }
         self.norm(&part("norm2"), &at(names.norm2), width, config.norm);
-        linear(self, "up", &[(names.up, hidden, biases.feed_forward)], width);
-        if let Some(gate) = names.gate {
-            linear(self, "gate", &[(gate, hidden, biases.feed_forward)], width);
+        match names.gate {
+            Some(both) if both == names.up => {
+                let (sizes, bias) = ([width, hidden], biases.feed_forward);
+                let mut half =
+                    |own: &str, first| self.part_of_linear(&part(own), &at(both), sizes, [first, 2 * hidden], bias);
+                half("gate", 0);
+                half("up", hidden);
+            }
+            gate => {
+                linear(self, "up", &[(names.up, hidden, biases.feed_forward)], width);
+                if let Some(gate) = gate {
+                    linear(self, "gate", &[(gate, hidden, biases.feed_forward)], width);
+                }
+            }
         }
         linear(self, "down", &[(names.down, width, biases.feed_forward)], hidden);
         if let Some(scale) = names.scale2 {

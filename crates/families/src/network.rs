@@ -94,5 +94,26 @@ macro_rules! families {
 
 families! {
     Bert(bert) = "bert";
+    Roberta(roberta) = "roberta" | "xlm-roberta" | "camembert";
+    DistilBert(distilbert) = "distilbert";
+    Esm(esm) = "esm";
+    Tapas(tapas) = "tapas";
+    Clap(clap) = "clap_text_model";
+    OpenAiGpt(openai_gpt) = "openai-gpt";
     Gpt2(gpt2) = "gpt2";
+    Llama(llama) = "llama";
+    T5(t5) = "t5" | "mt5";
+    Bart(bart) = "bart" | "mbart";
+    Vit(vit) = "vit";
+    VitMae(vit_mae) = "vit_mae";
+    Dinov2(dinov2) = "dinov2";
+    ImageGpt(imagegpt) = "imagegpt";
+    Ast(ast) = "audio-spectrogram-transformer";
+    Whisper(whisper) = "whisper";
+    Wav2Vec2(wav2vec2) = "wav2vec2";
+    Clip(clip) = "clip" | "clip_text_model" | "clip_vision_model";
+    Siglip(siglip) = "siglip" | "siglip_text_model" | "siglip_vision_model";
+    Flava(flava) = "flava";
+    Vilt(vilt) = "vilt";
+    DecisionTransformer(decision_transformer) = "decision_transformer";
 }

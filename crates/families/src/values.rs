@@ -34,7 +34,12 @@ impl<'a> Inputs<'a> {
 
     fn get(&self, name: &str) -> Result<&'a Array, FamilyError> {
         let names = || self.arrays.keys().cloned().collect::<Vec<_>>().join(", ");
-        self.arrays.get(name).ok_or_else(|| FamilyError::input(name, format!("it is missing; there are {}", names())))
+        let missing = || FamilyError::input(name, format!("it is missing; there are {}", names()));
+        let array = self.arrays.get(name).ok_or_else(missing)?;
+        match array.shape().contains(&0) {
+            true => Err(FamilyError::input(name, format!("it is empty, of shape {:?}", array.shape()))),
+            false => Ok(array),
+        }
     }
 
     /// Ids `[rows, tokens]`, each below `values`.
@@ -96,25 +101,50 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// Floats `[rows, tokens]` on the host.
+    ///
+    /// # Errors
+    /// If they are missing or of another kind or shape, or not finite.
+    pub fn host_floats(&self, name: &str, shape: [usize; 2]) -> Result<Array2<f32>, FamilyError> {
+        match self.get(name)? {
+            Array::F32(values) if values.shape() == shape && values.iter().all(|value| value.is_finite()) => {
+                Ok(Array2::from_shape_fn(shape, |(row, token)| values[[row, token]]))
+            }
+            other => {
+                let problem = format!(
+                    "expected finite floats of shape {shape:?}, found {} of shape {:?}",
+                    kind(other),
+                    other.shape()
+                );
+                Err(FamilyError::input(name, problem))
+            }
+        }
+    }
+
     /// What is real, `[rows, tokens]`: an attention mask of 0 and 1 of any type. Nothing if it is not given, or
     /// hides nothing.
     ///
     /// # Errors
     /// If it has another shape.
     pub fn mask(&self, name: &str, [rows, tokens]: [usize; 2]) -> Result<Option<Tensor<2, Bool>>, FamilyError> {
+        let real = self.truths(name, &[rows, tokens])?.filter(|real| !real.iter().all(|&real| real));
+        Ok(real.map(|real| tensor_bool(&real, &self.device)))
+    }
+
+    /// Where an array of 0 and 1 of any type is not 0. Nothing if it is not given.
+    ///
+    /// # Errors
+    /// If it has another shape.
+    pub fn truths(&self, name: &str, shape: &[usize]) -> Result<Option<ArrayD<bool>>, FamilyError> {
         let Some(array) = self.arrays.get(name) else { return Ok(None) };
-        if array.shape() != [rows, tokens] {
-            return Err(FamilyError::input(
-                name,
-                format!("expected shape {:?}, found {:?}", [rows, tokens], array.shape()),
-            ));
+        if array.shape() != shape {
+            return Err(FamilyError::input(name, format!("expected shape {shape:?}, found {:?}", array.shape())));
         }
-        let real = match array {
+        Ok(Some(match array {
             Array::F32(values) => values.mapv(|value| value != 0.0),
             Array::I64(values) => values.mapv(|value| value != 0),
             Array::Bool(values) => values.clone(),
-        };
-        Ok((!real.iter().all(|&real| real)).then(|| tensor_bool(&real, &self.device)))
+        }))
     }
 
     /// Host ids as a tensor.
@@ -208,9 +238,10 @@ impl Answers {
         }
     }
 
-    /// The floats of this name with `D` dimensions, with their graph.
+    /// The floats of this name with `D` dimensions, with their graph. One without dimensions has one here.
     pub fn floats<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
         match self.0.get(name)? {
+            Answer::Floats(values, shape) if shape.is_empty() => Some(values.clone().reshape([1; D])),
             Answer::Floats(values, shape) => Some(values.clone().reshape(<[usize; D]>::try_from(&shape[..]).ok()?)),
             Answer::Integers(_) => None,
         }

@@ -8,7 +8,10 @@ use burn::{
 };
 use sensorium_state::NamedTensor;
 
-use crate::{FamilyError, Layout, Network, layout::Entry};
+use crate::{
+    FamilyError, Layout, Network,
+    layout::{Entry, Piece},
+};
 
 /// The module with the layout's tensors, each asked for by its published name.
 ///
@@ -42,38 +45,54 @@ impl Entry {
         let mut all = Vec::new();
         for piece in &self.pieces {
             match &piece.name {
-                Some(name) if all.is_empty() => all = values(name)?,
-                Some(name) => all.extend(values(name)?),
-                None => all.resize(all.len() + piece.shape.iter().product::<usize>(), 0.0),
+                Some(name) if all.is_empty() && piece.rows.is_none() => all = values(name)?,
+                Some(name) => all.extend_from_slice(&values(name)?[piece.range()]),
+                None => all.resize(all.len() + piece.range().len(), 0.0),
             }
         }
         let [outputs, inputs] = self.matrix();
         Ok(if self.transposed { transpose(&all, outputs, inputs) } else { all })
     }
 
-    /// The pieces of a parameter's values.
-    fn split(&self, values: Vec<f32>) -> Vec<NamedTensor> {
+    /// The pieces of a parameter's values, after those of other parameters.
+    fn split(&self, values: Vec<f32>, tensors: &mut Vec<NamedTensor>) {
         let [outputs, inputs] = self.matrix();
         let values = if self.transposed { transpose(&values, inputs, outputs) } else { values };
         let mut start = 0;
-        let mut tensors = Vec::new();
         for piece in &self.pieces {
-            let end = start + piece.shape.iter().product::<usize>();
-            if let Some(name) = &piece.name {
-                let values = values[start..end].to_vec();
-                tensors.push(NamedTensor { name: name.clone(), shape: piece.shape.clone(), values });
+            let values = &values[start..start + piece.range().len()];
+            start += values.len();
+            match &piece.name {
+                Some(name) if piece.rows.is_some() => {
+                    part_of(tensors, name, piece)[piece.range()].copy_from_slice(values)
+                }
+                Some(name) => {
+                    tensors.push(NamedTensor {
+                        name: name.clone(),
+                        shape: piece.shape.clone(),
+                        values: values.to_vec(),
+                    });
+                }
+                None => {}
             }
-            start = end;
         }
-        tensors
     }
 
     /// Rows and columns of all pieces together.
     fn matrix(&self) -> [usize; 2] {
-        let rows = self.pieces.iter().map(|piece| piece.shape.first().copied().unwrap_or(1)).sum();
-        let columns = self.pieces[0].shape.iter().skip(1).product();
-        [rows, columns]
+        let rows = self.pieces.iter().map(Piece::height).sum();
+        [rows, self.pieces[0].width()]
     }
+}
+
+/// The values of a tensor that several parameters fill.
+fn part_of<'a>(tensors: &'a mut Vec<NamedTensor>, name: &str, piece: &Piece) -> &'a mut [f32] {
+    let at = tensors.iter().position(|tensor| tensor.name == name).unwrap_or_else(|| {
+        let (shape, values) = (piece.shape.clone(), vec![0.0; piece.shape.iter().product()]);
+        tensors.push(NamedTensor { name: name.to_owned(), shape, values });
+        tensors.len() - 1
+    });
+    &mut tensors[at].values
 }
 
 /// `[rows, columns]` → `[columns, rows]`
@@ -138,6 +157,6 @@ impl ModuleVisitor for Exporter<'_> {
         let path = self.path[1..].join(".");
         let entry = self.entries.get(path.as_str()).unwrap_or_else(|| panic!("no layout for `{path}`"));
         let values = param.base().into_data().iter::<f32>().collect();
-        self.tensors.extend(entry.split(values));
+        entry.split(values, &mut self.tensors);
     }
 }

@@ -60,11 +60,10 @@ impl Patches {
     }
 }
 
-/// Tokens with learned ones, each `[width]`, before them.
-pub(crate) fn with_first(first: &[&Param<Tensor<1>>], tokens: Tensor<3>) -> Tensor<3> {
+/// Tokens with a learned one, `[1, width]`, before them.
+pub(crate) fn with_first(first: &Param<Tensor<2>>, tokens: Tensor<3>) -> Tensor<3> {
     let [rows, _, width] = tokens.dims();
-    let learned = first.iter().map(|token| token.val().reshape([1, 1, width]).expand([rows, 1, width]));
-    Tensor::cat(learned.chain([tokens]).collect(), 1)
+    Tensor::cat(vec![first.val().reshape([1, 1, width]).expand([rows, 1, width]), tokens], 1)
 }
 
 /// `[rows, tokens, width]` → `[rows, width]`

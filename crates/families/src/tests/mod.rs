@@ -1,5 +1,6 @@
 //! Agreement with the reference cases of `SENSORIUM_SHARED`.
 
+pub(crate) mod altered;
 mod training;
 
 use std::{
@@ -16,7 +17,7 @@ use crate::Checkpoint;
 /// Largest difference of an answer's element from the reference.
 const TOLERANCE: f32 = 1e-4;
 
-fn shared() -> Option<PathBuf> {
+pub(crate) fn shared() -> Option<PathBuf> {
     let folder = match std::env::var_os("SENSORIUM_SHARED") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
@@ -38,7 +39,7 @@ fn cases(folder: &str) -> Vec<PathBuf> {
 }
 
 /// Inputs and outputs of a case.
-fn case(path: &Path) -> [BTreeMap<String, Array>; 2] {
+pub(crate) fn case(path: &Path) -> [BTreeMap<String, Array>; 2] {
     let arrays = read_arrays(&path.join("io.safetensors")).unwrap();
     ["in.", "out."].map(|prefix| {
         let own =
@@ -192,7 +193,7 @@ fn impossible_configurations_are_refused_by_key() {
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     for (key, value, said) in [
         ("vocab_size", serde_json::json!(1_000_000_000_000_u64), "expected shape [1000000000000, 32]"),
-        ("hidden_size", serde_json::json!(1_000_000_000_000_u64), "expected shape"),
+        ("hidden_size", serde_json::json!(1_000_000_000_000_u64), "width 1000000000000"),
         ("num_hidden_layers", serde_json::json!(1_000_000_000_u64), "1000000000 layers"),
         ("num_attention_heads", serde_json::json!(0), "must be above 0"),
         ("hidden_act", serde_json::json!("mish"), "hidden_act"),
@@ -204,5 +205,70 @@ fn impossible_configurations_are_refused_by_key() {
         std::fs::write(&path, changed.to_string()).unwrap();
         let message = refused(home.path());
         assert!(message.contains(said), "{message}");
+    }
+}
+
+/// Writes a checkpoint with some tensors and configuration changed.
+pub(crate) fn changed(
+    from: &Path,
+    to: &Path,
+    config: impl FnOnce(&mut serde_json::Value),
+    tensors: impl FnOnce(&mut BTreeMap<String, Array>),
+) {
+    let mut json = serde_json::from_slice(&std::fs::read(from.join("config.json")).unwrap()).unwrap();
+    config(&mut json);
+    std::fs::write(to.join("config.json"), json.to_string()).unwrap();
+    let mut arrays = read_arrays(&from.join("model.safetensors")).unwrap();
+    tensors(&mut arrays);
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = arrays
+        .into_iter()
+        .map(|(name, array)| match array {
+            Array::F32(values) => {
+                (name, values.shape().to_vec(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            _ => panic!("{name} holds no floats"),
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let data = safetensors::serialize(views, None).unwrap();
+    std::fs::write(to.join("model.safetensors"), data).unwrap();
+}
+
+/// A base model's own file has no head, and names without the family's prefix.
+#[test]
+fn base_models_answer_without_a_head() {
+    let Some(shared) = shared() else { return };
+    let cases = [
+        ("llama", "model.", "lm_head.weight"),
+        ("bart", "model.", "final_logits_bias"),
+        ("whisper", "model.", ""),
+        ("imagegpt", "transformer.", "lm_head.weight"),
+    ];
+    for (family, prefix, head) in cases {
+        let (from, to) = (shared.join("parity").join(family), tempfile::tempdir().unwrap());
+        let bare = |tensors: &mut BTreeMap<String, Array>| {
+            let names = std::mem::take(tensors).into_iter().filter(|(name, _)| name != head);
+            *tensors = names.map(|(name, array)| (name.strip_prefix(prefix).unwrap().to_owned(), array)).collect();
+        };
+        changed(&from, to.path(), |_| (), bare);
+        let [inputs, _] = case(&from);
+        let answers = [from.as_path(), to.path()]
+            .map(|path| Checkpoint::open(path, &Device::flex()).unwrap().forward(&inputs).unwrap());
+        let [with, without] = answers.each_ref().map(|answers| &answers["last_hidden_state"]);
+        assert_eq!(with, without, "{family}");
+    }
+}
+
+/// Inputs without tokens are an error, not a panic.
+#[test]
+fn empty_inputs_are_refused() {
+    for path in cases("parity") {
+        let Ok(checkpoint) = Checkpoint::open(&path, &Device::flex()) else { continue };
+        let [mut inputs, _] = case(&path);
+        let ids = inputs.values_mut().filter(|array| matches!(array, Array::I64(ids) if ids.ndim() == 2));
+        let emptied = ids.map(|ids| *ids = Array::I64(ndarray::ArrayD::zeros(vec![2, 0]))).count();
+        assert!(emptied == 0 || checkpoint.forward(&inputs).is_err(), "{}", path.display());
     }
 }
