@@ -4,10 +4,7 @@
 //! A trunk that normalises after each part, over words, positions and segments; the heads read the
 //! vocabulary's own table, and the first token through a pooler.
 
-use burn::{
-    module::Module,
-    tensor::Device,
-};
+use burn::{module::Module, tensor::Device};
 use sensorium_backbone::{Draw, Linear, NormPlace, Transformer, TransformerConfig};
 use sensorium_contract::Seed;
 use serde::Deserialize;

@@ -13,7 +13,7 @@ use crate::{
     FamilyError,
     bert::{BLOCK, BertConfig, EMBEDDINGS},
     config::{Act, absolute, padding, positive},
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{TextEmbeddings, first_token},
     roberta::features,
 };
@@ -91,6 +91,8 @@ pub struct Clap {
 
 impl Family for Clap {
     type Config = ClapConfig;
+
+    const READS: &'static [Reads] = &[Reads::Text];
 
     fn check(config: &ClapConfig) -> Result<(), String> {
         config.bert().check()?;

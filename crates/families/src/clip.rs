@@ -18,7 +18,7 @@ use crate::{
     FamilyError,
     config::{Act, check, hidden_ratio, nested, positive, read},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, similarities, unit},
     values::{counting, within},
 };
@@ -332,6 +332,8 @@ pub struct Clip {
 
 impl Family for Clip {
     type Config = ClipConfig;
+
+    const READS: &'static [Reads] = &[Reads::Text, Reads::Image];
 
     fn check(config: &ClipConfig) -> Result<(), String> {
         positive(&[("projection_dim", config.projection)])?;

@@ -17,7 +17,7 @@ use crate::{
     FamilyError,
     config::{Act, Labels, Sides, check, hidden_ratio, labels},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{PictureEmbeddings, PictureSizes, first_token},
     vit,
 };
@@ -132,6 +132,8 @@ pub struct Dinov2 {
 
 impl Family for Dinov2 {
     type Config = Dinov2Config;
+
+    const READS: &'static [Reads] = &[Reads::Image];
 
     fn check(config: &Dinov2Config) -> Result<(), String> {
         let sizes = config.embeddings(false);

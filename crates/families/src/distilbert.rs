@@ -13,7 +13,7 @@ use crate::{
     FamilyError,
     config::{Act, check, hidden_ratio, positive},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes, WordsHead, WordsNames},
     values::{counting, within},
 };
@@ -126,6 +126,8 @@ pub struct DistilBert {
 
 impl Family for DistilBert {
     type Config = DistilBertConfig;
+
+    const READS: &'static [Reads] = &[Reads::Text];
 
     fn check(config: &DistilBertConfig) -> Result<(), String> {
         positive(&[("vocab_size", config.vocab_size), ("max_position_embeddings", config.max_position_embeddings)])?;

@@ -19,7 +19,7 @@ use crate::{
     bert::{self, EMBEDDINGS},
     config::{check, hidden_ratio, off, padding, positive},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{LanguageHead, TextEmbeddings, TextSizes, WordsHead, after_padding, first_token},
     roberta::HEAD,
     values::within,
@@ -150,6 +150,8 @@ pub struct Esm {
 
 impl Family for Esm {
     type Config = EsmConfig;
+
+    const READS: &'static [Reads] = &[Reads::Text];
 
     fn check(config: &EsmConfig) -> Result<(), String> {
         positive(&[("vocab_size", config.vocab_size), ("max_position_embeddings", config.max_position_embeddings)])?;

@@ -1,5 +1,7 @@
 //! What comes next: a network reads ids step by step, and answers the scores of what follows.
 
+mod sample;
+
 use burn::tensor::{Device, Int, Tensor};
 use ndarray::Array2;
 use sensorium_backbone::{Cache, Embedding, Memory};
@@ -10,6 +12,8 @@ use crate::{
     parts::{TextEmbeddings, TextIds},
     values::{check_range, within},
 };
+
+pub use sample::{Sampling, generate};
 
 /// The name of a step's ids in errors.
 const IDS: &str = "ids";

@@ -17,7 +17,7 @@ use crate::{
     FamilyError,
     bert::{BLOCK, BertConfig, EMBEDDINGS},
     config::{Act, absolute, off, padding},
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{LanguageHead, TextEmbeddings, TextIds, WordsHead, WordsNames, after_padding, first_token},
     values::within,
 };
@@ -110,6 +110,8 @@ pub struct Roberta {
 
 impl Family for Roberta {
     type Config = RobertaConfig;
+
+    const READS: &'static [Reads] = &[Reads::Text];
 
     fn check(config: &RobertaConfig) -> Result<(), String> {
         config.bert().check()?;

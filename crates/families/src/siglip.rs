@@ -18,7 +18,7 @@ use crate::{
     FamilyError,
     clip::{BLOCK, asked},
     config::{Act, check, hidden_ratio, nested, positive, read},
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, similarities, unit},
     values::{counting, within},
 };
@@ -361,6 +361,8 @@ pub struct Siglip {
 
 impl Family for Siglip {
     type Config = SiglipConfig;
+
+    const READS: &'static [Reads] = &[Reads::Text, Reads::Image];
 
     fn check(config: &SiglipConfig) -> Result<(), String> {
         let side = |name| move |problem| format!("side of {name}: {problem}");

@@ -22,8 +22,7 @@ use crate::{
     flava::BLOCK,
     network::{Answers, Family, Found, Inputs, Layout, Published},
     parts::{
-        Frame, LanguageHead, PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, by_patch,
-        first_token,
+        Frame, LanguageHead, PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, by_patch, first_token,
     },
     values::{counting, within},
 };

@@ -16,7 +16,7 @@ use crate::{
     FamilyError,
     config::{Act, Labels, Sides, check, hidden_ratio, labels, positive},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{PictureEmbeddings, PictureSizes, first_token},
 };
 
@@ -137,6 +137,8 @@ pub struct Vit {
 
 impl Family for Vit {
     type Config = VitConfig;
+
+    const READS: &'static [Reads] = &[Reads::Image];
 
     fn check(config: &VitConfig) -> Result<(), String> {
         config.embeddings(false).check()?;

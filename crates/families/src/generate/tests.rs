@@ -1,10 +1,6 @@
 //! Greedy continuations of the reference cases.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use burn::tensor::Device;
 use ndarray::{Array2, Axis};
@@ -36,42 +32,10 @@ fn of_row(inputs: &BTreeMap<String, Array>, row: usize) -> BTreeMap<String, Arra
     inputs.iter().map(|(name, array)| (name.clone(), array.select(&[row]))).collect()
 }
 
-/// The best id that was not read before; `logits` `[1, vocabulary]`.
-fn best(logits: Tensor<2>, before: &[i64]) -> i64 {
-    let before: HashSet<i64> = before.iter().copied().collect();
-    let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
-    let ids = (0..logits.len()).filter(|&id| !before.contains(&(id as i64)));
-    ids.max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap() as i64
-}
-
-/// What follows `start`, `steps` ids, each step reading only the newest.
-fn with_cache(network: &dyn Generates, inputs: &Inputs<'_>, start: &[i64], steps: usize) -> Vec<i64> {
-    let mut reading = network.start(inputs).unwrap();
-    let mut all = start.to_vec();
-    for _ in 0..steps {
-        let new = Array2::from_shape_vec([1, all.len() - reading.tokens()], all[reading.tokens()..].to_vec()).unwrap();
-        let logits = network.step(&mut reading, &new).unwrap();
-        all.push(best(logits, &all));
-    }
-    all.split_off(start.len())
-}
-
-/// The same, each step reading everything again.
-fn without_cache(checkpoint: &Checkpoint, inputs: &BTreeMap<String, Array>, start: &[i64], steps: usize) -> Vec<i64> {
-    let causal = !inputs.contains_key("decoder_input_ids");
-    let name = if causal { "input_ids" } else { "decoder_input_ids" };
-    let mut inputs = inputs.clone();
-    if causal {
-        inputs.clear();
-    }
-    let mut all = start.to_vec();
-    for _ in 0..steps {
-        let ids = Array2::from_shape_vec([1, all.len()], all.clone()).unwrap();
-        inputs.insert(name.to_owned(), Array::I64(ids.into_dyn()));
-        let logits = checkpoint.answers(&inputs).unwrap().floats::<3>("logits").unwrap();
-        all.push(best(of_one(last_token(logits)), &all));
-    }
-    all.split_off(start.len())
+/// Greedy, no id twice.
+fn greedy(tokens: usize, cache: bool) -> Sampling {
+    let (seed, end) = (sensorium_contract::Seed::new(0), Vec::new());
+    Sampling { tokens, temperature: 0.0, top_p: 1.0, no_repeat_ngram: 1, end, seed, cache }
 }
 
 #[test]
@@ -89,8 +53,13 @@ fn continuations_agree_with_the_reference() {
             let (steps, what) = (row.continuation.len(), format!("{}, row {number}", file.display()));
             let network = checkpoint.network.generates().unwrap();
             let device = checkpoint.network.device();
-            assert_eq!(with_cache(network, &Inputs::new(&inputs, &device), &start, steps), row.continuation, "{what}");
-            assert_eq!(without_cache(&checkpoint, &inputs, &start, steps), row.continuation, "{what}");
+            for cache in [true, false] {
+                let mut told = Vec::new();
+                let inputs = Inputs::new(&inputs, &device);
+                let ids = generate(network, &inputs, &start, &greedy(steps, cache), &mut |id| told.push(id)).unwrap();
+                assert_eq!(ids, row.continuation, "{what}, cache {cache}");
+                assert_eq!(ids, told);
+            }
         }
     }
 }
