@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, check, compare, data, embed, evaluate, export, forward, import, pretrain};
+use commands::{bench, check, compare, data, embed, evaluate, export, forward, generate, import, pretrain};
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
 #[derive(Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Import(import::Arguments),
     /// Give out an imported model in the layout in which it was published
     Export(export::Arguments),
+    /// Go on from a text with an imported language model, or answer one
+    Generate(generate::Arguments),
     /// Run an imported model on raw tensors
     Forward(forward::Arguments),
     /// Measure how fast a recipe trains, and where the time goes
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Generate(arguments) => generate::run(arguments),
         Command::Forward(arguments) => forward::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
     };

@@ -8,6 +8,7 @@ pub mod embed;
 pub mod evaluate;
 pub mod export;
 pub mod forward;
+pub mod generate;
 pub mod import;
 pub mod pretrain;
 

@@ -6,15 +6,15 @@
 
 use burn::{module::Module, tensor::Device};
 use sensorium_backbone::{Draw, Linear, NormPlace, Transformer, TransformerConfig};
-use sensorium_contract::Seed;
+use sensorium_contract::{Attention, Seed};
 use serde::Deserialize;
 
 use crate::{
     FamilyError,
-    config::{Act, check, hidden_ratio, positive},
+    config::{Act, absolute, check, hidden_ratio, off, positive},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
-    parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes, first_token},
+    parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes, WordsHead, WordsNames, first_token},
     values::{counting, within},
 };
 
@@ -31,7 +31,10 @@ pub(crate) struct BertConfig {
     pub max_position_embeddings: usize,
     pub type_vocab_size: usize,
     pub layer_norm_eps: f64,
-    pub pad_token_id: Option<i64>,
+    pub is_decoder: bool,
+    pub add_cross_attention: bool,
+    pub position_embedding_type: Option<String>,
+    pub tie_word_embeddings: bool,
 }
 
 impl Default for BertConfig {
@@ -46,7 +49,10 @@ impl Default for BertConfig {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
-            pad_token_id: Some(0),
+            is_decoder: false,
+            add_cross_attention: false,
+            position_embedding_type: None,
+            tie_word_embeddings: true,
         }
     }
 }
@@ -78,6 +84,8 @@ impl BertConfig {
             ("max_position_embeddings", self.max_position_embeddings),
             ("type_vocab_size", self.type_vocab_size),
         ])?;
+        off(&[("add_cross_attention", self.add_cross_attention)])?;
+        absolute(self.position_embedding_type.as_deref())?;
         check(&self.trunk())
     }
 
@@ -87,10 +95,21 @@ impl BertConfig {
             width: self.hidden_size,
             heads: self.num_attention_heads,
             hidden_ratio: hidden_ratio(self.intermediate_size, self.hidden_size),
+            attention: if self.is_decoder { Attention::Causal } else { Attention::Bidirectional },
             activation: self.hidden_act.into(),
             epsilon: self.layer_norm_eps,
             norm_place: NormPlace::After,
             ..TransformerConfig::default()
+        }
+    }
+
+    fn head(&self) -> WordsHead {
+        WordsHead {
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            activation: self.hidden_act.into(),
+            epsilon: self.layer_norm_eps,
+            tied: self.tie_word_embeddings,
         }
     }
 
@@ -129,20 +148,21 @@ impl Family for Bert {
         config.check()
     }
 
-    fn published(_config: &BertConfig) -> Published {
+    fn published(config: &BertConfig) -> Published {
+        let tied = [
+            ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+            ("cls.predictions.decoder.bias", "cls.predictions.bias"),
+        ];
         Published {
             prefix: "bert.",
-            copies: vec![
-                ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
-                ("cls.predictions.decoder.bias", "cls.predictions.bias"),
-            ],
+            copies: if config.tie_word_embeddings { tied.to_vec() } else { Vec::new() },
             left_out: vec![("classifier.", "a head for labels"), ("qa_outputs.", "a head for answers")],
             ..Published::default()
         }
     }
 
     fn layout(config: &BertConfig, found: &Found) -> Layout {
-        let (width, vocabulary) = (config.hidden_size, config.vocab_size);
+        let width = config.hidden_size;
         let mut layout = Layout::default();
         let names = EMBEDDINGS.map(|name| format!("bert.{name}"));
         let types = ["bert.embeddings.token_type_embeddings"];
@@ -157,9 +177,8 @@ impl Family for Bert {
         if found.has(POOLER) {
             layout.linear("pooler", "bert.pooler.dense", [width, width], true);
         }
-        if found.has(PREDICTIONS) {
-            let names = ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", PREDICTIONS];
-            LanguageHead::transformed_layout(&mut layout, "predictions", [width, vocabulary], names);
+        if WordsHead::is_there(found, HEAD) {
+            config.head().layout(&mut layout, "predictions", HEAD, found);
         }
         if found.has(NEXT_SENTENCE) {
             layout.linear("next_sentence", "cls.seq_relationship", [width, 2], true);
@@ -168,17 +187,15 @@ impl Family for Bert {
     }
 
     fn new(config: &BertConfig, found: &Found, device: &Device) -> Self {
-        let (width, vocabulary) = (config.hidden_size, config.vocab_size);
+        let width = config.hidden_size;
         let linear = |outputs| Linear::new(width, outputs, Draw::Normal(0.02), Seed::new(0), device);
-        let head =
-            || LanguageHead::transformed([width, vocabulary], config.hidden_act.into(), config.layer_norm_eps, device);
         Self {
             embeddings: TextEmbeddings::new(&config.embeddings(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),
             pooler: found.has(POOLER).then(|| linear(width)),
-            predictions: found.has(PREDICTIONS).then(head),
+            predictions: WordsHead::is_there(found, HEAD).then(|| config.head().new(device)),
             next_sentence: found.has(NEXT_SENTENCE).then(|| linear(2)),
-            vocabulary,
+            vocabulary: config.vocab_size,
         }
     }
 
@@ -204,5 +221,10 @@ impl Family for Bert {
 }
 
 const POOLER: &str = "bert.pooler.dense.weight";
-const PREDICTIONS: &str = "cls.predictions.bias";
 const NEXT_SENTENCE: &str = "cls.seq_relationship.weight";
+const HEAD: WordsNames = WordsNames {
+    transform: "cls.predictions.transform.dense",
+    norm: "cls.predictions.transform.LayerNorm",
+    decoder: "cls.predictions.decoder",
+    bias: "cls.predictions.bias",
+};

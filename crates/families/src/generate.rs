@@ -129,6 +129,7 @@ impl Network {
     /// The network as one that predicts what comes next, if it is one.
     pub fn generates(&self) -> Option<&dyn Generates> {
         match self {
+            Self::OpenAiGpt(network) => Some(network),
             Self::Gpt2(network) => Some(network),
             Self::Llama(network) => Some(network),
             Self::T5(network) => Some(network),

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::{
     FamilyError,
-    config::{Act, check, hidden_ratio, positive},
+    config::{Act, check, hidden_ratio, off, positive},
     generate::{Generates, Reading, last_token, of_one},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published},
@@ -37,6 +37,7 @@ pub(crate) struct Gpt2Config {
     pub layer_norm_epsilon: f64,
     pub scale_attn_weights: bool,
     pub scale_attn_by_inverse_layer_idx: bool,
+    pub add_cross_attention: bool,
 }
 
 impl Default for Gpt2Config {
@@ -52,6 +53,7 @@ impl Default for Gpt2Config {
             layer_norm_epsilon: 1e-5,
             scale_attn_weights: true,
             scale_attn_by_inverse_layer_idx: false,
+            add_cross_attention: false,
         }
     }
 }
@@ -75,9 +77,10 @@ pub(crate) const BLOCK: BlockNames<'_> = BlockNames {
 impl Gpt2Config {
     pub(crate) fn check(&self) -> Result<(), String> {
         positive(&[("vocab_size", self.vocab_size), ("n_positions", self.n_positions), ("n_embd", self.n_embd)])?;
-        if self.scale_attn_by_inverse_layer_idx {
-            return Err("`scale_attn_by_inverse_layer_idx`: only false is known here".into());
-        }
+        off(&[
+            ("scale_attn_by_inverse_layer_idx", self.scale_attn_by_inverse_layer_idx),
+            ("add_cross_attention", self.add_cross_attention),
+        ])?;
         check(&self.trunk())
     }
 

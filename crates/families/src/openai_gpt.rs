@@ -3,7 +3,11 @@
 //!
 //! GPT-2's tensors, but the trunk normalises after each part, as BERT's; a token's kind, if given, is a word.
 
-use burn::{module::Module, tensor::Device};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use ndarray::Array2;
 use sensorium_backbone::{NormPlace, Transformer, TransformerConfig};
 use sensorium_contract::{Attention, Seed};
 use sensorium_kernels::Activation;
@@ -12,6 +16,7 @@ use serde::Deserialize;
 use crate::{
     FamilyError,
     config::{check, positive},
+    generate::{Generates, Reading, last_token, no_head, of_one},
     gpt2::BLOCK,
     network::{Answers, Family, Found, Inputs, Layout, Published},
     parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes},
@@ -164,6 +169,15 @@ impl Family for OpenAiGpt {
         let x = self.trunk.run(x, mask.as_ref(), None);
         let logits = self.head.as_ref().map(|head| head.forward(x.clone(), &self.embeddings.words));
         Ok(Answers::default().with_some("logits", logits).with("last_hidden_state", x))
+    }
+}
+
+impl Generates for OpenAiGpt {
+    fn step(&self, reading: &mut Reading, ids: &Array2<i64>) -> Result<Tensor<2>, FamilyError> {
+        let head = self.head.as_ref().ok_or_else(no_head)?;
+        let x = reading.embed(&self.embeddings, ids)?; // [rows, tokens, width]
+        let x = self.trunk.step(x, None, None, &mut reading.cache);
+        Ok(of_one(head.forward(last_token(x), &self.embeddings.words)))
     }
 }
 

@@ -68,7 +68,7 @@ fn continuations_agree_with_the_reference() {
 #[test]
 fn steps_agree_with_one_pass() {
     let Some(shared) = shared() else { return };
-    for name in ["gpt2", "llama", "t5", "t5-v1_1", "bart", "whisper", "imagegpt"] {
+    for name in ["openai-gpt", "gpt2", "llama", "t5", "t5-v1_1", "bart", "whisper", "imagegpt"] {
         let folder = shared.join("parity").join(name);
         let checkpoint = Checkpoint::open(&folder, &Device::flex()).unwrap();
         let [mut inputs, _] = case(&folder);
@@ -98,7 +98,7 @@ fn steps_agree_with_one_pass() {
 #[test]
 fn wrong_steps_are_refused() {
     let Some(shared) = shared() else { return };
-    for name in ["gpt2", "llama", "t5", "bart", "whisper", "imagegpt"] {
+    for name in ["openai-gpt", "gpt2", "llama", "t5", "bart", "whisper", "imagegpt"] {
         let folder: &Path = &shared.join("parity").join(name);
         let checkpoint = Checkpoint::open(folder, &Device::flex()).unwrap();
         let [inputs, _] = case(folder);
