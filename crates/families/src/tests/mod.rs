@@ -31,8 +31,11 @@ pub(crate) fn shared() -> Option<PathBuf> {
 
 /// The cases of a folder.
 fn cases(folder: &str) -> Vec<PathBuf> {
-    let Some(shared) = shared() else { return Vec::new() };
-    let entries = std::fs::read_dir(shared.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    shared().map(|shared| in_folder(&shared.join(folder))).unwrap_or_default()
+}
+
+fn in_folder(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut cases: Vec<PathBuf> = entries.filter(|path| path.join("io.safetensors").exists()).collect();
     cases.sort();
     cases
@@ -92,6 +95,17 @@ fn all_agree(folder: &str) {
 #[test]
 fn answers_agree_with_the_reference() {
     all_agree("parity");
+}
+
+/// Cases of other sizes, where someone made some (`tests/reference/checkpoints.py`).
+#[test]
+fn further_cases_agree() {
+    let Some(folder) = std::env::var_os("SENSORIUM_CASES") else {
+        println!("skipped: no further cases are named (SENSORIUM_CASES)");
+        return;
+    };
+    let wrong: Vec<String> = in_folder(Path::new(&folder)).iter().filter_map(|path| disagreement(path)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
