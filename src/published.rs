@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use burn::tensor::Device;
-use ndarray::{Array2, Axis, Ix2, Ix3};
+use ndarray::{Array2, ArrayD, Axis, Ix2, Ix3};
 use sensorium_contract::{Array, Arrays, Batch, Embedder, Embeddings, Modality, Name, Pool, Preparation};
 use sensorium_families::{Checkpoint, FamilyError, Reads};
 use sensorium_modalities::{
@@ -38,7 +38,7 @@ impl Published {
         let mut prepared: BTreeMap<Name, Arc<dyn Modality>> = BTreeMap::new();
         let mut modalities = BTreeMap::new();
         let reads = checkpoint.network.reads();
-        if reads.contains(&Reads::Text) {
+        if reads.contains(&Reads::Text) || reads.contains(&Reads::FilledText) {
             let modality = text_modality(directory, &checkpoint)?;
             modalities.insert(text(), ModalityConfig::Text(modality.config().clone()));
             prepared.insert(text(), Arc::new(modality));
@@ -67,14 +67,30 @@ impl Published {
 
     /// Vectors of length 1, `[rows, embedding]`.
     fn vectors(&self, name: &Name, arrays: &Arrays) -> Result<Array2<f32>, FamilyError> {
-        let inputs = if *name == text() { text_inputs(arrays) } else { image_inputs(arrays, self.side()) };
+        if *name == image() {
+            return self.answer(name, image_inputs(arrays, self.side()));
+        }
+        let rows = arrays.i64("ids").shape()[0];
+        let mut vectors = Array2::zeros((rows, 0));
+        // Texts of one length at a time: no padding is computed, and none changes a vector.
+        for (tokens, rows) in by_length(arrays) {
+            let found = self.answer(name, self.text_inputs(arrays, &rows, tokens))?;
+            if vectors.ncols() == 0 {
+                vectors = Array2::zeros((vectors.nrows(), found.ncols()));
+            }
+            rows.iter().zip(found.outer_iter()).for_each(|(&row, vector)| vectors.row_mut(row).assign(&vector));
+        }
+        Ok(vectors)
+    }
+
+    fn answer(&self, name: &Name, inputs: BTreeMap<String, Array>) -> Result<Array2<f32>, FamilyError> {
         let answers = self.checkpoint.forward(&inputs)?;
         let own = if *name == text() { "text_embeds" } else { "image_embeds" };
         let pooled = match (answers.get(own), answers.get("last_hidden_state")) {
             (Some(Array::F32(vectors)), _) => vectors.clone().into_dimensionality::<Ix2>().ok(),
             (_, Some(Array::F32(tokens))) => {
                 let tokens = tokens.clone().into_dimensionality::<Ix3>().ok();
-                tokens.map(|tokens| pooled(&tokens, mask(&inputs), self.pool))
+                tokens.map(|tokens| pooled(&tokens, self.pool))
             }
             _ => None,
         };
@@ -82,6 +98,23 @@ impl Published {
         let vectors =
             pooled.unwrap_or_else(|| panic!("{} answers neither vectors nor tokens", self.checkpoint.network.name()));
         Ok(unit(vectors))
+    }
+
+    /// Some rows, all of so many tokens: texts are padded at their end.
+    fn text_inputs(&self, arrays: &Arrays, rows: &[usize], tokens: usize) -> BTreeMap<String, Array> {
+        let ids = arrays.i64("ids").select(Axis(0), rows);
+        let config = &self.checkpoint.config["text_config"];
+        let ids = match self.checkpoint.network.reads().contains(&Reads::FilledText) {
+            false => ids.slice_axis(Axis(1), (0..tokens).into()).to_owned(),
+            true => {
+                let positions = config["max_position_embeddings"].as_u64().unwrap_or(64) as usize;
+                let pad = config["pad_token_id"].as_i64().unwrap_or(1);
+                ArrayD::from_shape_fn(vec![rows.len(), positions], |at| {
+                    if at[1] < tokens { ids[[at[0], at[1]]] } else { pad }
+                })
+            }
+        };
+        [("input_ids".to_owned(), Array::I64(ids))].into()
     }
 
     /// Height and width of a picture.
@@ -110,13 +143,16 @@ fn image() -> Name {
     Name::new("image")
 }
 
-fn text_inputs(arrays: &Arrays) -> BTreeMap<String, Array> {
-    let ids = arrays.i64("ids").clone();
-    let mask = match arrays.contains("mask") {
-        true => arrays.bool("mask").mapv(i64::from),
-        false => ids.mapv(|_| 1),
+/// The rows of each number of tokens.
+fn by_length(arrays: &Arrays) -> BTreeMap<usize, Vec<usize>> {
+    let shape = arrays.i64("ids").shape();
+    let length = |row: usize| match arrays.contains("mask") {
+        true => arrays.bool("mask").index_axis(Axis(0), row).iter().filter(|real| **real).count(),
+        false => shape[1],
     };
-    [("input_ids".to_owned(), Array::I64(ids)), ("attention_mask".to_owned(), Array::I64(mask))].into()
+    let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    (0..shape[0]).for_each(|row| lengths.entry(length(row)).or_default().push(row));
+    lengths
 }
 
 /// Whole pictures: the one patch of each, channels first.
@@ -128,31 +164,14 @@ fn image_inputs(arrays: &Arrays, side: usize) -> BTreeMap<String, Array> {
     [("pixel_values".to_owned(), Array::F32(pixels.unwrap_or_else(|error| panic!("{error}"))))].into()
 }
 
-fn mask(inputs: &BTreeMap<String, Array>) -> Option<Array2<i64>> {
-    match inputs.get("attention_mask") {
-        Some(Array::I64(mask)) => mask.clone().into_dimensionality::<Ix2>().ok(),
-        _ => None,
+/// `[rows, tokens, width]`, all tokens real → `[rows, width]`
+fn pooled(tokens: &ndarray::Array3<f32>, pool: Pool) -> Array2<f32> {
+    let (_, count, _) = tokens.dim();
+    match pool {
+        Pool::Class => tokens.index_axis(Axis(1), 0).to_owned(),
+        Pool::Last => tokens.index_axis(Axis(1), count - 1).to_owned(),
+        Pool::Mean => tokens.sum_axis(Axis(1)) / count as f32,
     }
-}
-
-/// `[rows, tokens, width]` → `[rows, width]`
-fn pooled(tokens: &ndarray::Array3<f32>, mask: Option<Array2<i64>>, pool: Pool) -> Array2<f32> {
-    let (rows, count, width) = tokens.dim();
-    let mask = mask.unwrap_or_else(|| Array2::ones((rows, count)));
-    let mut pooled = Array2::zeros((rows, width));
-    for (row, mut vector) in pooled.rows_mut().into_iter().enumerate() {
-        let real: Vec<usize> = (0..count).filter(|&token| mask[[row, token]] != 0).collect();
-        let taken = match pool {
-            Pool::Class => &real[..real.len().min(1)],
-            Pool::Last => &real[real.len().saturating_sub(1)..],
-            Pool::Mean => &real[..],
-        };
-        for &token in taken {
-            vector += &tokens.index_axis(Axis(0), row).row(token);
-        }
-        vector /= taken.len().max(1) as f32;
-    }
-    pooled
 }
 
 fn unit(mut vectors: Array2<f32>) -> Array2<f32> {

@@ -18,6 +18,8 @@ pub use crate::{
 pub enum Reads {
     /// `input_ids` and `attention_mask`, to `text_embeds` or `last_hidden_state`.
     Text,
+    /// The same, always filled up to as many tokens as there are positions (SigLIP).
+    FilledText,
     /// `pixel_values`, to `image_embeds` or `last_hidden_state`.
     Image,
 }

@@ -362,7 +362,7 @@ pub struct Siglip {
 impl Family for Siglip {
     type Config = SiglipConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text, Reads::Image];
+    const READS: &'static [Reads] = &[Reads::FilledText, Reads::Image];
 
     fn check(config: &SiglipConfig) -> Result<(), String> {
         let side = |name| move |problem| format!("side of {name}: {problem}");
