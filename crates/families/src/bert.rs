@@ -193,7 +193,7 @@ impl Family for Bert {
             embeddings: TextEmbeddings::new(&config.embeddings(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),
             pooler: found.has(POOLER).then(|| linear(width)),
-            predictions: WordsHead::is_there(found, HEAD).then(|| config.head().new(device)),
+            predictions: WordsHead::is_there(found, HEAD).then(|| config.head().build(device)),
             next_sentence: found.has(NEXT_SENTENCE).then(|| linear(2)),
             vocabulary: config.vocab_size,
         }

@@ -77,13 +77,15 @@ pub fn import(from: &Path, to: &Path, device: &Device) -> Result<Imported, Famil
     require_free(to)?;
     let checkpoint = Checkpoint::open(from, device)?;
     let imported = checkpoint.describe(from);
+    let lineage = lineage(&checkpoint, from);
+    let weights = checkpoint.into_weights();
     commit_dir(to, |directory| -> Result<(), FamilyError> {
-        checkpoint.write(directory, from, &imported.files)?;
+        weights.write(directory, from, &imported.files)?;
         let family =
             format!("# A published checkpoint; `{CONFIG}` is its configuration.\nfamily = \"{}\"\n", imported.family);
         commit(&directory.join(ARCHITECTURE), family.as_bytes())?;
         commit(&directory.join("card.md"), card(&imported).as_bytes())?;
-        commit(&directory.join("lineage.json"), lineage(&checkpoint, from).as_bytes())?;
+        commit(&directory.join("lineage.json"), lineage.as_bytes())?;
         write_manifest(directory)?;
         Ok(())
     })?;
@@ -109,7 +111,8 @@ pub fn export(from: &Path, to: &Path, device: &Device) -> Result<Imported, Famil
     require_free(to)?;
     let checkpoint = open(from, device)?;
     let exported = checkpoint.describe(from);
-    commit_dir(to, |directory| checkpoint.write(directory, from, &exported.files))?;
+    let weights = checkpoint.into_weights();
+    commit_dir(to, |directory| weights.write(directory, from, &exported.files))?;
     Ok(exported)
 }
 
@@ -129,6 +132,20 @@ impl Checkpoint {
         }
     }
 
+    /// The tensors in their files; the network that was made of them is let go.
+    fn into_weights(self) -> Weights {
+        Weights { places: self.places, files: self.files }
+    }
+}
+
+/// A checkpoint's tensors where they lie.
+struct Weights {
+    /// Published name of each, and its name in the files.
+    places: BTreeMap<String, String>,
+    files: TensorFiles,
+}
+
+impl Weights {
     /// Configuration, weights and the files beside them.
     fn write(&self, to: &Path, from: &Path, files: &[String]) -> Result<(), FamilyError> {
         for name in files.iter().map(String::as_str).chain([CONFIG]) {

@@ -162,7 +162,7 @@ impl Family for DistilBert {
         Self {
             embeddings: TextEmbeddings::new(&config.embeddings(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),
-            head: WordsHead::is_there(found, HEAD).then(|| config.head().new(device)),
+            head: WordsHead::is_there(found, HEAD).then(|| config.head().build(device)),
             vocabulary: config.vocab_size,
         }
     }

@@ -210,7 +210,7 @@ impl Family for Esm {
             embeddings: TextEmbeddings::new(&config.embeddings(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),
             pooler: found.has(POOLER).then(pooler),
-            head: WordsHead::is_there(found, HEAD).then(|| config.head().new(device)),
+            head: WordsHead::is_there(found, HEAD).then(|| config.head().build(device)),
             vocabulary: config.vocab_size,
             pad: config.pad_token_id.unwrap_or_default(),
             dropped: config.dropped(),

@@ -161,7 +161,7 @@ impl Family for Roberta {
             embeddings: TextEmbeddings::new(&config.bert().embeddings(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),
             pooler: found.has(POOLER).then(pooler),
-            head: WordsHead::is_there(found, HEAD).then(|| config.head().new(device)),
+            head: WordsHead::is_there(found, HEAD).then(|| config.head().build(device)),
             pad: config.pad_token_id.unwrap_or_default(),
         }
     }

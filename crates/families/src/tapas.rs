@@ -175,7 +175,7 @@ impl Family for Tapas {
             embeddings: TextEmbeddings::new(&config.embeddings(), device),
             trunk: Transformer::new(&config.bert().trunk(), Seed::new(0), device),
             pooler: found.has(POOLER).then(pooler),
-            head: WordsHead::is_there(found, HEAD).then(|| config.head().new(device)),
+            head: WordsHead::is_there(found, HEAD).then(|| config.head().build(device)),
             vocabulary: config.vocab_size,
             resets: config.reset_position_index_per_cell,
         }

@@ -44,7 +44,7 @@ impl WordsHead {
         }
     }
 
-    pub fn new(self, device: &Device) -> LanguageHead {
+    pub fn build(self, device: &Device) -> LanguageHead {
         let Self { width, vocabulary, .. } = self;
         let table = || Linear::without_bias(width, vocabulary, Draw::Normal(0.02), Seed::new(0), device);
         let head = LanguageHead::transformed([width, vocabulary], self.activation, self.epsilon, device);
