@@ -1,4 +1,5 @@
 //! Whole-program tests, in one binary.
+#![allow(clippy::unwrap_used)]
 
 #[path = "all/architecture.rs"]
 mod architecture;

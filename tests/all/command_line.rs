@@ -68,6 +68,26 @@ fn fields_can_be_read_under_another_name() {
 }
 
 #[test]
+fn vectors_of_samples_are_written() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = recipe(home.path(), 1);
+    let [out, vectors, other] = ["run", "E.parquet", "other.parquet"].map(|name| home.path().join(name));
+    succeed(&["pretrain", text(&recipe), "--out", text(&out), "--quiet"]);
+    let model = out.join("model");
+    let data = emoji().join("emoji-validation.tar");
+    let said = succeed(&["embed", text(&model), text(&data), "--out", text(&vectors), "--quiet"]);
+    let count: usize = said.split(' ').next().unwrap().parse().unwrap();
+    assert!(said.contains(&format!("{count} vectors of {} samples", count / 4)), "four modalities each: {said}");
+    succeed(&["embed", text(&model), text(&data), "--out", text(&other), "--quiet"]);
+    assert!(fs::read(&vectors).unwrap() == fs::read(&other).unwrap(), "the same samples give the same bytes");
+    let table = home.path().join("table.csv");
+    fs::write(&table, "key,nothing\na,1\n").unwrap();
+    let absent = home.path().join("absent.parquet");
+    let message = fail(&["embed", text(&model), text(&table), "--out", text(&absent), "--quiet"], 1);
+    assert!(!absent.exists() && message.contains("no sample has any of the model's modalities"), "{message}");
+}
+
+#[test]
 fn a_number_that_a_recipe_expects_decides_about_the_exit_code() {
     let home = tempfile::tempdir().unwrap();
     let recipe = recipe(home.path(), 1);

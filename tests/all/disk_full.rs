@@ -24,8 +24,7 @@ fn a_full_disk_loses_nothing() {
     let straight = home.path().join("straight");
     succeed(&["pretrain", recipe.to_str().unwrap(), "--out", straight.to_str().unwrap(), "--quiet"]);
     let sizes = || (0..24).map(|power| 16.0 * 1.35_f64.powi(power)).map(|size| size as u64);
-    let mut failed = 0;
-    for size in sizes() {
+    for (failed, size) in sizes().enumerate() {
         let found = home.path().join(format!("found-{size}"));
         if !run_on_disk(size, home.path(), &recipe, &found) {
             println!("skipped: this system allows no small disk to be mounted");
@@ -46,7 +45,6 @@ fn a_full_disk_loses_nothing() {
         }
         assert_eq!(read("code").trim(), "1", "{size} KiB: {message}");
         assert!(message.starts_with("error: ") && message.contains("the disk is full"), "{size} KiB: {message}");
-        failed += 1;
     }
     panic!("no disk was large enough");
 }

@@ -73,3 +73,36 @@ impl EmbeddingFile {
         self.writer.close().map(|_| ()).map_err(|error| RetrieveError::parquet(&self.path, &error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{cast::AsArray, types::Float32Type};
+    use ndarray::arr2;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    #[test]
+    fn vectors_come_back_with_their_keys() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("E.parquet");
+        let mut file = EmbeddingFile::create(&path, 2).unwrap();
+        file.add(&["a", "b"], &Name::new("text"), arr2(&[[1.0, 2.0], [3.0, -0.5]])).unwrap();
+        file.add(&["a"], &Name::new("image"), arr2(&[[0.25, 0.0]])).unwrap();
+        let wide = file.add(&["c"], &Name::new("image"), arr2(&[[0.0, 0.0, 0.0]]));
+        assert!(matches!(wide, Err(RetrieveError::Width { expected: 2, found: 3, .. })), "{wide:?}");
+        file.finish().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap().build().unwrap();
+        let mut rows = Vec::new();
+        for batch in reader.map(Result::unwrap) {
+            for row in 0..batch.num_rows() {
+                let text = |column: usize| batch.column(column).as_string::<i32>().value(row).to_owned();
+                let vector = batch.column(2).as_fixed_size_list().value(row);
+                rows.push((text(0), text(1), vector.as_primitive::<Float32Type>().values().to_vec()));
+            }
+        }
+        let row = |key: &str, modality: &str, vector: [f32; 2]| (key.to_owned(), modality.to_owned(), vector.to_vec());
+        let expected = [row("a", "text", [1.0, 2.0]), row("b", "text", [3.0, -0.5]), row("a", "image", [0.25, 0.0])];
+        assert_eq!(rows, expected);
+    }
+}

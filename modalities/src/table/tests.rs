@@ -31,9 +31,9 @@ fn rows() -> Vec<Sample> {
             ("caption", text("a caption")),
             ("picture", Value::Bytes([1, 2].as_slice().into())),
             ("tags", Value::List(vec![text("a")])),
-            ("mixed", if row % 40 == 0 { text("n/a") } else { Value::Number((row % 9) as f64) }),
+            ("mixed", if row.is_multiple_of(40) { text("n/a") } else { Value::Number((row % 9) as f64) }),
         ];
-        if row % 3 == 0 {
+        if row.is_multiple_of(3) {
             fields.push(("fare", Value::Number((row as f64 / 10.0).exp())));
         }
         sample(&fields)

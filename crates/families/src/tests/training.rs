@@ -68,8 +68,8 @@ fn assert_trains_alike(case: &str, task: Task) {
         .filter_map(|(own, theirs, step)| {
             let found = records[step][own].as_f64().unwrap();
             let expected = reference[theirs][step].as_f64().unwrap();
-            let far = !((found - expected).abs() <= TOLERANCE * expected.abs());
-            far.then(|| format!("{case}: {own} of step {}: expected {expected}, found {found}", step + 1))
+            let near = (found - expected).abs() <= TOLERANCE * expected.abs();
+            (!near).then(|| format!("{case}: {own} of step {}: expected {expected}, found {found}", step + 1))
         })
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

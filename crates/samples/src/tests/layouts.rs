@@ -27,7 +27,7 @@ fn twelve() -> Vec<Sample> {
         let kept: Vec<_> = all
             .into_iter()
             .enumerate()
-            .filter(|(place, _)| (number + place) % 5 != 0)
+            .filter(|(place, _)| !(number + place).is_multiple_of(5))
             .map(|(_, field)| field)
             .collect();
         sample(&format!("k{number:02}"), &kept)
