@@ -63,6 +63,11 @@ macro_rules! modalities {
                 match self { $(Self::$variant(config) => <$folder::$modality as Kind>::field(config),)* }
             }
 
+            /// What no data could make right: the key, and the problem.
+            pub fn impossible(&self) -> Option<(&'static str, String)> {
+                match self { $(Self::$variant(config) => <$folder::$modality as Kind>::impossible(config),)* }
+            }
+
             fn fit(&self, from: Learned) -> Result<Fitted, Problem> {
                 match self { $(Self::$variant(config) => Ok(Fitted::$variant(Arc::new(Kind::fit(config, from)?))),)* }
             }

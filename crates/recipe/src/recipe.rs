@@ -118,6 +118,13 @@ impl Recipe {
         if self.modalities.is_empty() {
             return Some(("modalities".into(), "a recipe needs one modality or more".into()));
         }
+        let impossible = |(name, config): (&Name, &ModalityConfig)| {
+            let (key, problem) = config.impossible()?;
+            Some((format!("modalities.{name}.{key}"), problem))
+        };
+        if let Some(found) = self.modalities.iter().find_map(impossible) {
+            return Some(found);
+        }
         if self.objectives.is_empty() {
             return Some(("objectives".into(), "a recipe needs one objective or more".into()));
         }

@@ -31,6 +31,11 @@ impl Kind for Audio {
         Some(&config.field)
     }
 
+    fn impossible(config: &AudioConfig) -> Option<(&'static str, String)> {
+        let AudioError { key, expected, found } = config.validate().err()?;
+        Some((key, format!("expected {expected}, found {found}")))
+    }
+
     fn fit(config: &AudioConfig, from: Learned) -> Result<Self, Problem> {
         Ok(Self::new(from.name, config.clone())?)
     }

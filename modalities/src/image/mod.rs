@@ -31,6 +31,11 @@ impl Kind for Image {
         Some(&config.field)
     }
 
+    fn impossible(config: &ImageConfig) -> Option<(&'static str, String)> {
+        let ImageError { key, expected, found } = config.validate().err()?;
+        Some((key, format!("expected {expected}, found {found}")))
+    }
+
     fn fit(config: &ImageConfig, from: Learned) -> Result<Self, Problem> {
         Ok(Self::new(from.name, config.clone())?)
     }

@@ -30,6 +30,15 @@ impl Kind for TableModality {
         None
     }
 
+    fn impossible(config: &TableConfig) -> Option<(&'static str, String)> {
+        match config.validate() {
+            Err(TableError::Config { key, expected, found }) => {
+                Some((key, format!("expected {expected}, found {found}")))
+            }
+            _ => None,
+        }
+    }
+
     fn fit(config: &TableConfig, from: Learned) -> Result<Self, Problem> {
         Ok(Self::fit(config.clone(), from.samples, from.used_fields)?.named(from.name))
     }

@@ -27,6 +27,15 @@ impl Kind for TextModality {
         Some(&config.field)
     }
 
+    fn impossible(config: &TextConfig) -> Option<(&'static str, String)> {
+        match config.validate() {
+            Err(TextError::Config { key, expected, found }) => {
+                Some((key, format!("expected {expected}, found {found}")))
+            }
+            _ => None,
+        }
+    }
+
     fn fit(config: &TextConfig, from: Learned) -> Result<Self, Problem> {
         let texts = from.samples.flat_map(|mut sample| match sample.fields.remove(&config.field) {
             Some(Value::List(captions)) => captions,
