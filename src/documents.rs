@@ -5,8 +5,9 @@ use std::fmt::Write;
 use sensorium_model::{Model, Topology};
 use sensorium_recipe::Recipe;
 use sensorium_retrieve::RetrievalReport;
+use sensorium_samples::Checksum;
 use sensorium_state::parameter_count;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// `card.md`: what the model is, what it was trained on, and what it reached.
 pub(crate) fn card(recipe: &Recipe, model: &Model, data: &str, report: &RetrievalReport) -> String {
@@ -36,12 +37,18 @@ pub(crate) fn card(recipe: &Recipe, model: &Model, data: &str, report: &Retrieva
 }
 
 /// `lineage.json`: where the model comes from.
-pub(crate) fn lineage(recipe: &Recipe, steps: u64, report: &RetrievalReport) -> String {
+pub(crate) fn lineage(recipe: &Recipe, steps: u64, data: &[(&str, Checksum)], report: &RetrievalReport) -> String {
+    let checksum = |(name, checksum): &(&str, Checksum)| {
+        let Checksum { samples, read, blake3 } = checksum;
+        ((*name).to_owned(), json!({ "samples": samples, "checksum_of": read, "blake3": blake3 }))
+    };
+    let data: Map<String, Value> = data.iter().map(checksum).collect();
     let lineage = json!({
         "started_from": null,
         "steps": steps,
         "version": env!("CARGO_PKG_VERSION"),
         "recipe": recipe,
+        "data": data,
         "measured": { "retrieval": report },
     });
     format!("{lineage:#}\n")

@@ -5,7 +5,7 @@ use sensorium_model::{CARD, LINEAGE, Model};
 use sensorium_recipe::{Expectation, Recipe};
 use sensorium_report::{Page, render, training_sections};
 use sensorium_retrieve::{RetrievalReport, retrieval, subsets};
-use sensorium_samples::Prepared;
+use sensorium_samples::{Checksum, Prepared};
 use sensorium_state::{RunDirectory, StateError, commit};
 use sensorium_train::{BatchStream, Display, Ended, Evaluator, HeldOutLosses, Outcome, Session, Stop, fit};
 
@@ -48,6 +48,7 @@ pub fn pretrain(pipeline: Pipeline, run: &RunDirectory, stop: Stop, display: Dis
     let resolved =
         serde_json::to_value(&recipe).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
     let batch = recipe.train.batch;
+    let dataset = train.dataset().clone();
     let order = move |data: &Prepared| data.order(batch, seed.named("order"));
     let session = Session {
         config: &recipe.train,
@@ -65,7 +66,8 @@ pub fn pretrain(pipeline: Pipeline, run: &RunDirectory, stop: Stop, display: Dis
     if let Ended::Interrupted { signal } = outcome.ended {
         return Ok(Pretraining::Interrupted { signal });
     }
-    let finished = finish(&recipe, run, &validation, &data_card, outcome)?;
+    let data = [("train", dataset.checksum()), ("validation", validation.dataset().checksum())];
+    let finished = finish(&recipe, run, &validation, &data_card, &data, outcome)?;
     Ok(Pretraining::Finished(Box::new(finished)))
 }
 
@@ -75,6 +77,7 @@ fn finish(
     run: &RunDirectory,
     validation: &Prepared,
     data_card: &str,
+    data: &[(&str, Checksum)],
     outcome: Outcome<Model>,
 ) -> Result<Pretrained, Error> {
     let Outcome { model, step, .. } = outcome;
@@ -82,7 +85,7 @@ fn finish(
     let retrieval = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
     let documents = [
         (CARD, documents::card(recipe, &model, data_card, &retrieval)),
-        (LINEAGE, documents::lineage(recipe, step, &retrieval)),
+        (LINEAGE, documents::lineage(recipe, step, data, &retrieval)),
         ("recipe.toml", recipe.resolved()?),
     ];
     sensorium_model::save(&run.path().join("model"), &model, &probe(validation)?, &documents)?;

@@ -38,6 +38,7 @@
 //! ```
 
 mod cache;
+mod checksum;
 mod config;
 mod damage;
 mod dataset;
@@ -62,6 +63,7 @@ mod tests;
 mod value;
 mod writer;
 
+pub use checksum::Checksum;
 pub use config::{Format, Layout, Limits, LoaderConfig, SourceConfig};
 pub use dataset::Dataset;
 pub use describe::{FieldDescription, SourceDescription};
