@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use burn::tensor::Device;
 use ndarray::{Array2, ArrayD, Axis, Ix2, Ix3};
-use sensorium_contract::{Array, Arrays, Batch, Embedder, Embeddings, Modality, Name, Pool, Preparation};
+use sensorium_contract::{
+    Array, Arrays, Batch, Embedder, Embeddings, Modality, Name, Pool, Preparation, Sample, Value as FieldValue,
+};
 use sensorium_families::{Checkpoint, FamilyError, Reads};
 use sensorium_modalities::{
     ModalityConfig,
@@ -37,14 +39,19 @@ impl Published {
         let checkpoint = sensorium_families::open(directory, device)?;
         let mut prepared: BTreeMap<Name, Arc<dyn Modality>> = BTreeMap::new();
         let mut modalities = BTreeMap::new();
+        // One input of each modality, of the largest size and id that preprocessing gives.
+        let mut largest: Vec<(Name, Arrays)> = Vec::new();
         let reads = checkpoint.network.reads();
         if reads.contains(&Reads::Text) || reads.contains(&Reads::FilledText) {
             let modality = text_modality(directory, &checkpoint)?;
+            largest.push((text(), longest_text(&modality)));
             modalities.insert(text(), ModalityConfig::Text(modality.config().clone()));
             prepared.insert(text(), Arc::new(modality));
         }
         if reads.contains(&Reads::Image) {
             let modality = image_modality(directory, &checkpoint)?;
+            let pixels = ArrayD::zeros(vec![1, 1, modality.config().patch_values()]);
+            largest.push((image(), Arrays::default().with("patches", Array::F32(pixels))));
             modalities.insert(image(), ModalityConfig::Image(modality.config().clone()));
             prepared.insert(image(), Arc::new(modality));
         }
@@ -52,7 +59,15 @@ impl Published {
             return Err(Error::NoEmbedding { family: checkpoint.network.name() });
         }
         let preparation = Preparation { modalities: prepared };
-        Ok(Self { checkpoint, preparation, modalities, pool: pooling(directory)? })
+        let published = Self { checkpoint, preparation, modalities, pool: pooling(directory)? };
+        // Answered once here, so that no batch can be refused later.
+        for (name, arrays) in largest {
+            published.vectors(&name, &arrays).map_err(|error| {
+                let problem = format!("its preprocessing of {name}s does not fit the model: {error}");
+                Error::Preprocessing { path: directory.to_owned(), problem }
+            })?;
+        }
+        Ok(published)
     }
 
     /// How each modality is prepared.
@@ -225,8 +240,8 @@ fn text_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<TextModali
     };
     let context = stated(&sentence, "max_seq_length")
         .or_else(|| stated(&tokenizer, "model_max_length"))
-        .or_else(positions)
-        .map_or(CONTEXT, |most| most as usize);
+        .unwrap_or(CONTEXT as u64)
+        .min(positions().unwrap_or(CONTEXT as u64)) as usize;
     let config = TextConfig {
         tokenizer: TokenizerConfig::File(file.clone()),
         context,
@@ -235,6 +250,21 @@ fn text_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<TextModali
     };
     let modality = TextModality::fit(config, &mut std::iter::empty());
     modality.map_err(|error| Error::Preprocessing { path: file, problem: error.to_string() })
+}
+
+/// A text of as many tokens as there can be, the greatest id among them, `[1, tokens]`.
+fn longest_text(modality: &TextModality) -> Arrays {
+    let tokens = modality.config().context;
+    let sample = Sample { fields: [("text".to_owned(), FieldValue::Text("a".into()))].into(), ..Sample::default() };
+    let item = modality.decode(&sample).ok().flatten();
+    let short: Vec<i64> = item.iter().flat_map(|item| item.arrays.i64("ids").iter().copied()).collect();
+    let at = |token: usize| match token {
+        0 => modality.vocabulary() as i64 - 1,
+        // The last is the token that ends a text.
+        last if last + 1 == tokens => short.last().copied().unwrap_or(0),
+        inner => short.get(inner.min(short.len().saturating_sub(2))).copied().unwrap_or(0),
+    };
+    Arrays::default().with("ids", Array::I64(ArrayD::from_shape_fn(vec![1, tokens], |place| at(place[1]))))
 }
 
 fn image_modality(directory: &Path, checkpoint: &Checkpoint) -> Result<Image, Error> {

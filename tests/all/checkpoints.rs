@@ -79,3 +79,27 @@ fn a_changed_model_directory_is_refused() {
         assert!(!home.path().join("out").exists());
     }
 }
+
+#[test]
+fn a_tokenizer_of_another_model_is_refused() {
+    for case in cases().into_iter().take(1) {
+        let home = tempfile::tempdir().unwrap();
+        let [model, table, out] = ["model", "table.csv", "E.parquet"].map(|name| home.path().join(name));
+        fs::create_dir(&model).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(case.join(file), model.join(file)).unwrap();
+        }
+        let words: Vec<String> = (0..200).map(|id| format!("\"word{id}\":{id}")).collect();
+        let vocabulary = format!("{{\"[UNK]\":200,\"[CLS]\":201,\"[SEP]\":202,{}}}", words.join(","));
+        let tokenizer = format!(
+            r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+            "pre_tokenizer":{{"type":"Whitespace"}},"post_processor":null,"decoder":null,
+            "model":{{"type":"WordLevel","vocab":{vocabulary},"unk_token":"[UNK]"}}}}"#
+        );
+        fs::write(model.join("tokenizer.json"), tokenizer).unwrap();
+        fs::write(&table, "key,text\na,word3\n").unwrap();
+        let message = fail(&["embed", text(&model), text(&table), "--out", text(&out), "--quiet"], 1);
+        assert!(message.contains("preprocessing of texts does not fit the model"), "{message}");
+        assert!(!out.exists());
+    }
+}
