@@ -21,7 +21,7 @@ pub use any::AnyModel;
 pub use data::Data;
 pub use device::{device, device_names};
 pub use error::Error;
-pub use measure::{StepCost, flops, matmul_peak, measure_evaluation, measure_steps, peak_memory};
+pub use measure::{StepCost, matmul_peak, measure_evaluation, measure_steps, peak_memory};
 pub use media::to_media;
 pub use page::retrieval_sections;
 pub use pipeline::Pipeline;

@@ -8,10 +8,15 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use sensorium_contract::{Batch, Embedder, StepContext, Trainable};
+use sensorium_kernels::squared_norm;
 use sensorium_train::{AdamW, FlatGradients};
 use serde::Serialize;
 
 use crate::{EMBEDDING_BATCH, Error, Model, Pipeline};
+
+/// Words that a step moves for each weight: the weight three times read and once written, its
+/// gradient once each, its two moments once each.
+const WORDS_PER_WEIGHT: usize = 10;
 
 /// A step's parts in milliseconds, medians over the measured steps. Where objectives come in only
 /// some of the steps: the mean of the medians of each kind of step.
@@ -36,12 +41,20 @@ pub struct StepCost {
     pub optimizer_ms: f64,
     /// Throughput.
     pub samples_per_second: f64,
-    /// FLOPs of a step's products, a backward pass counted as two forward passes.
+    /// FLOPs of a step's products over the tokens that are there, a backward pass counted as two
+    /// forward passes; the mean over the measured steps.
     pub flops_per_step: f64,
     /// FLOP/s of a large matrix product on the same device.
     pub peak_flops: f64,
     /// The model's FLOP/s as a share of that.
     pub utilisation: f64,
+    /// The least that a step moves, in bytes: weights are read forwards, backwards and by the
+    /// update, gradients and AdamW's two moments written and read.
+    pub bytes_per_step: f64,
+    /// Bytes per second that the device reads from memory.
+    pub bandwidth: f64,
+    /// What a step would take if only products or only memory took time, whichever is longer.
+    pub floor_ms: f64,
     /// Most memory of the process so far, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
 }
@@ -61,15 +74,17 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
     let mut model = pipeline.model.clone();
     let mut optimizer = AdamW::new(&recipe.train.optimizer, &model)?;
     let mut times = vec![[const { Vec::new() }; 4]; period];
-    let mut samples = 0;
+    let (mut samples, mut flops) = (0, 0.0);
     for step in 0..=steps as u64 {
         let start = Instant::now();
         let Some(loaded) = loader.next() else { break };
         let batch = loaded?.batch;
+        let context = StepContext { seed, step };
         let marks;
-        (model, marks) = one_step(model, &mut optimizer, &batch, StepContext { seed, step });
+        (model, marks) = one_step(model, &mut optimizer, &batch, context);
         samples = batch.len();
         if step > 0 {
+            flops += model.flops(&batch, context) / steps as f64;
             let parts = [marks[0] - start, marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]];
             parts.iter().zip(&mut times[step as usize % period]).for_each(|(part, times)| times.push(*part));
         }
@@ -77,7 +92,8 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
     let mean = |part: usize| times.iter().map(|kind| median_ms(kind[part].clone())).sum::<f64>() / period as f64;
     let [data_ms, forward_ms, backward_ms, optimizer_ms] = [0, 1, 2, 3].map(mean);
     let step_ms = data_ms + forward_ms + backward_ms + optimizer_ms;
-    let flops_per_step = flops(&pipeline.model) * samples as f64;
+    let bytes_per_step = (WORDS_PER_WEIGHT * size_of::<f32>() * model.num_params()) as f64;
+    let bandwidth = read_bandwidth(device);
     Ok(StepCost {
         device: format!("{device:?}"),
         batch: samples,
@@ -88,9 +104,12 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
         backward_ms,
         optimizer_ms,
         samples_per_second: samples as f64 / step_ms * 1e3,
-        flops_per_step,
+        flops_per_step: flops,
         peak_flops,
-        utilisation: flops_per_step / (step_ms / 1e3) / peak_flops,
+        utilisation: flops / (step_ms / 1e3) / peak_flops,
+        bytes_per_step,
+        bandwidth,
+        floor_ms: (flops / peak_flops).max(bytes_per_step / bandwidth) * 1e3,
         peak_memory: peak_memory(),
     })
 }
@@ -131,15 +150,6 @@ pub fn measure_evaluation(pipeline: &Pipeline) -> Result<f64, Error> {
     Ok(start.elapsed().as_secs_f64() / samples as f64 * held_out.dataset().len() as f64)
 }
 
-/// FLOPs of a training step over one sample with as many tokens as it can have: products with
-/// weights and of attention; a backward pass counts as two forward passes. The mean, where
-/// objectives come in only some of the steps.
-pub fn flops(model: &Model) -> f64 {
-    let topology = &model.architecture().model.topology;
-    let step = |step| model.passes_at(step).iter().map(|pass| topology.flops(pass, model.modalities())).sum::<f64>();
-    3.0 * (0..model.period()).map(step).sum::<f64>() / model.period() as f64
-}
-
 /// FLOP/s of a square matrix product, the best of several.
 pub fn matmul_peak(device: &Device) -> f64 {
     const SIDE: usize = 1024;
@@ -152,6 +162,19 @@ pub fn matmul_peak(device: &Device) -> f64 {
     };
     let best = (0..8).map(|_| product()).fold(f64::INFINITY, f64::min);
     2.0 * (SIDE as f64).powi(3) / best
+}
+
+/// Bytes per second that a sum over 256 MiB reads, the best of several.
+fn read_bandwidth(device: &Device) -> f64 {
+    const VALUES: usize = 64 << 20;
+    let values = Tensor::<1>::zeros([VALUES], device);
+    let sum = || {
+        let start = Instant::now();
+        let _ = squared_norm(&values).into_data();
+        start.elapsed().as_secs_f64()
+    };
+    let best = (0..8).map(|_| sum()).fold(f64::INFINITY, f64::min);
+    (VALUES * size_of::<f32>()) as f64 / best
 }
 
 fn median_ms(mut times: Vec<Duration>) -> f64 {

@@ -54,6 +54,13 @@ fn print(cost: &StepCost) {
         cost.utilisation * 100.0,
         cost.peak_flops / 1e9
     );
+    println!(
+        "roofline: products {:.0} ms, memory {:.1} ms ({:.1} GB/s); the step takes {:.2} times the longer",
+        cost.flops_per_step / cost.peak_flops * 1e3,
+        cost.bytes_per_step / cost.bandwidth * 1e3,
+        cost.bandwidth / 1e9,
+        cost.step_ms / cost.floor_ms
+    );
     if let Some(bytes) = cost.peak_memory {
         println!("peak memory {} MiB", bytes >> 20);
     }

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use sensorium::{Pipeline, contract::Pass, flops, measure_evaluation, measure_steps, peak_memory};
+use sensorium::{Pipeline, contract::Pass, measure_evaluation, measure_steps, peak_memory};
 use sensorium_state::export;
 use serde::Serialize;
 
@@ -80,7 +80,7 @@ fn plan(pipeline: &Pipeline, device: &burn::tensor::Device) -> anyhow::Result<Pl
         parameters,
         steps,
         steps_per_epoch,
-        flops_per_step: flops(&pipeline.model) * cost.batch as f64,
+        flops_per_step: cost.flops_per_step,
         seconds_per_step: cost.step_ms / 1e3,
         evaluations,
         seconds_per_evaluation,

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use sensorium_backbone::TransformerConfig;
-use sensorium_contract::{Name, Pass};
-use sensorium_modalities::{Modalities, ModalityConfig};
+use sensorium_contract::Name;
+use sensorium_modalities::ModalityConfig;
 use sensorium_objectives::ObjectiveConfig;
 use serde::{Deserialize, Serialize};
 
@@ -170,22 +170,6 @@ impl Topology {
     /// Whether modalities can be read together.
     pub(crate) fn reads_jointly(&self) -> bool {
         !matches!(self, Self::Towers { .. })
-    }
-
-    /// FLOPs of one forward pass over one sample with as many tokens as it can have.
-    pub fn flops(&self, pass: &Pass, modalities: &Modalities) -> f64 {
-        let tokens = |name: &Name| modalities.fitted[name].modality().max_tokens();
-        let all = || pass.modalities.iter().map(tokens).sum();
-        match self {
-            Self::Shared { trunk } => trunk.flops(all()),
-            Self::Towers { towers } | Self::Fused { towers, .. } => {
-                let own: f64 = pass.modalities.iter().map(|name| towers[name].flops(tokens(name))).sum();
-                match (self, pass.modalities.len()) {
-                    (Self::Fused { joint, .. }, 2..) => own + joint.flops(all()),
-                    _ => own,
-                }
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod directory;
 mod embed;
 mod error;
+mod flops;
 mod gradients;
 mod model;
 mod pieces;

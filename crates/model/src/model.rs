@@ -154,7 +154,7 @@ impl Model {
         self.projections[0].weight.device()
     }
 
-    fn number(&self, name: &Name) -> usize {
+    pub(crate) fn number(&self, name: &Name) -> usize {
         // Passes name modalities of the recipe alone: building the objectives checks it.
         self.parts.names.binary_search(name).unwrap_or_else(|_| panic!("no modality `{name}`"))
     }

@@ -203,3 +203,27 @@ fn towers_cannot_read_together() {
     let error = Model::new(&architecture, modalities, Seed::new(3), &Device::flex()).unwrap_err();
     assert!(error.to_string().contains("take `shared` or `fused`"), "{error}");
 }
+
+#[test]
+fn padding_and_order_count_no_flops() {
+    for topology in ["shared", "towers", "fused"] {
+        let objectives: &[&str] =
+            if topology == "towers" { &[CONTRASTIVE, MASKED] } else { &[CONTRASTIVE, MASKED_JOINT] };
+        let model = model(topology, objectives);
+        let samples = samples(4);
+        let flops = |samples: &[Sample]| model.flops(&batch(&model, samples), context());
+        let apart: f64 = samples.iter().map(|sample| flops(std::slice::from_ref(sample))).sum();
+        let together = flops(&samples);
+        assert!((together - apart).abs() < 1e-6 * apart, "{topology}: {together} together, {apart} one by one");
+    }
+}
+
+#[test]
+fn flops_are_those_of_the_products() {
+    let model = model("shared", &[CONTRASTIVE]);
+    let picture = without(sample(0), &["text", "audio", "size", "weight", "colour"]);
+    // 2 layers of width 12: queries, keys, values and output, a hidden layer 4 times as wide, attention.
+    let forward = |tokens: f64| 2.0 * 2.0 * (tokens * (4.0 + 8.0) * 144.0 + 2.0 * tokens * tokens * 12.0);
+    let tokens = model.preparation().modalities[&Name::new("image")].max_tokens() as f64;
+    assert_eq!(model.flops(&batch(&model, &[picture]), context()), 3.0 * forward(tokens));
+}
