@@ -7,11 +7,9 @@ mod architecture;
 mod checkpoints;
 #[path = "all/command_line.rs"]
 mod command_line;
-#[path = "all/disk_full.rs"]
-mod disk_full;
+#[path = "all/faults/mod.rs"]
+mod faults;
 #[path = "all/program.rs"]
 mod program;
 #[path = "all/recipes.rs"]
 mod recipes;
-#[path = "all/resume.rs"]
-mod resume;

@@ -18,6 +18,7 @@
 
 mod array;
 mod batch;
+mod constant;
 mod fault;
 mod loss;
 mod modality;
@@ -30,6 +31,7 @@ mod tokens;
 
 pub use array::{Array, Arrays, tensor_bool, tensor_f32, tensor_i64};
 pub use batch::{Batch, Decoded, Item, Part, Preparation};
+pub use constant::Constants;
 pub use fault::{Fault, SampleFault};
 pub use loss::{Loss, LossPart, LossSummary};
 pub use modality::{Head, MaskTarget, Masked, Modality, Truth, Values};

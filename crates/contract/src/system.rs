@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use burn::{module::Module, optim::GradientsParams};
 use ndarray::Array2;
 
-use crate::{Batch, Loss, LossSummary, Name, Outputs, Pass, PassPlan, Seed};
+use crate::{Batch, Constants, Loss, LossSummary, Name, Outputs, Pass, PassPlan, Seed};
 
 /// A loss that reads the outputs of passes.
 pub trait Objective {
@@ -29,11 +29,8 @@ pub trait Objective {
         BTreeMap::new()
     }
 
-    /// The least loss of each part that a prediction which ignores the input can have, by name,
-    /// over everything that was seen.
-    fn constant_losses(&self, _seen: &[PassPlan]) -> BTreeMap<String, f32> {
-        BTreeMap::new()
-    }
+    /// Adds what each part had to predict, for the least loss of a prediction that ignores the input.
+    fn add_truths(&self, _plans: &[PassPlan], _constants: &mut Constants) {}
 }
 
 /// Where a step stands.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::optim::GradientsParams;
 use sensorium_contract::{
-    Batch, Loss, LossPart, LossSummary, Objective, Outputs, PassPlan, StepContext, StepGradients, Trainable,
+    Batch, Constants, Loss, LossPart, LossSummary, Objective, Outputs, PassPlan, StepContext, StepGradients, Trainable,
 };
 use sensorium_objectives::AnyObjective;
 
@@ -20,7 +20,7 @@ impl Trainable for Model {
 
     fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>, context: StepContext) -> Vec<LossSummary> {
         let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
-        let mut seen: Vec<PassPlan> = Vec::new();
+        let mut constants = Constants::default();
         for batch in batches {
             let plan = BatchPlan::new(&batch, self.passes(), self.preparation(), context);
             let outputs = self.forward(&plan);
@@ -29,10 +29,10 @@ impl Trainable for Model {
                 sum.0 += f64::from(part.value.into_scalar::<f32>()) * part.items as f64;
                 sum.1 += part.items;
             }
-            seen.extend(plan.pass_plans().cloned());
+            let plans: Vec<PassPlan> = plan.pass_plans().cloned().collect();
+            self.objectives.iter().for_each(|objective| objective.add_truths(&plans, &mut constants));
         }
-        let constants: BTreeMap<String, f32> =
-            self.objectives.iter().flat_map(|objective| objective.constant_losses(&seen)).collect();
+        let constants = constants.losses();
         let summary = |(name, (sum, items)): (String, (f64, usize))| LossSummary {
             constant: constants.get(&name).copied(),
             value: (sum / items as f64) as f32,

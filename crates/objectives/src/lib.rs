@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use burn::{module::Module, tensor::Device};
-use sensorium_contract::{Batch, Head, Loss, Name, Objective, Outputs, Pass, PassPlan, Seed};
+use sensorium_contract::{Batch, Constants, Head, Loss, Name, Objective, Outputs, Pass, PassPlan, Seed};
 use serde::{Deserialize, Serialize};
 
 pub use contrastive::{Contrastive, ContrastiveConfig, info_nce};
@@ -113,8 +113,8 @@ macro_rules! objectives {
             fn items(&self, plans: &[PassPlan]) -> BTreeMap<String, usize> {
                 match self { $(Self::$variant(objective) => objective.items(plans),)* }
             }
-            fn constant_losses(&self, seen: &[PassPlan]) -> BTreeMap<String, f32> {
-                match self { $(Self::$variant(objective) => objective.constant_losses(seen),)* }
+            fn add_truths(&self, plans: &[PassPlan], constants: &mut Constants) {
+                match self { $(Self::$variant(objective) => objective.add_truths(plans, constants),)* }
             }
         }
     };

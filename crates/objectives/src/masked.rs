@@ -1,7 +1,5 @@
 //! Prediction of hidden tokens, of one modality alone or of several read together.
 
-mod constant;
-
 use std::{collections::BTreeMap, num::NonZeroU64};
 
 use burn::{
@@ -10,8 +8,8 @@ use burn::{
 };
 use sensorium_backbone::{Draw, Linear};
 use sensorium_contract::{
-    Batch, Corruption, Head, Loss, LossPart, MaskTarget, Name, Objective, Outputs, Pass, PassOutput, PassPlan, Truth,
-    Values,
+    Batch, Constants, Corruption, Head, Loss, LossPart, MaskTarget, Name, Objective, Outputs, Pass, PassOutput,
+    PassPlan, Truth, Values,
 };
 use sensorium_kernels::cross_entropy;
 use serde::{Deserialize, Serialize};
@@ -58,7 +56,6 @@ pub struct MaskedModelling {
 struct Route {
     pass: Pass,
     modality: Name,
-    heads: Vec<Head>,
     first: usize,
 }
 
@@ -86,13 +83,12 @@ impl MaskedModelling {
             let pass = Pass::joint(names).with(Corruption::Masked);
             for modality in names {
                 let first = heads.len();
-                let own = surroundings.modalities[modality].clone();
-                for head in &own {
+                for head in &surroundings.modalities[modality] {
                     let seed = surroundings.seed.named(&pass.to_string()).named(modality).named(&head.name);
                     let (Values::Classes(outputs) | Values::Numbers(outputs)) = head.values;
                     heads.push(Linear::new(width, outputs, Draw::Normal(0.02), seed, surroundings.device));
                 }
-                routes.push(Route { pass: pass.clone(), modality: modality.clone(), heads: own, first });
+                routes.push(Route { pass: pass.clone(), modality: modality.clone(), first });
             }
         }
         Ok(Self { heads, routes, weight: config.weight, every: config.every.get() })
@@ -203,12 +199,12 @@ impl Objective for MaskedModelling {
         self.routes.iter().map(count).collect()
     }
 
-    fn constant_losses(&self, seen: &[PassPlan]) -> BTreeMap<String, f32> {
-        let loss = |route: &Route| {
-            let plans = seen.iter().filter(|plan| plan.pass == route.pass);
-            let targets: Vec<&MaskTarget> = plans.flat_map(|plan| route.targets(plan)).collect();
-            Some((route.name(), constant::least_loss(&route.heads, &targets)?))
-        };
-        self.routes.iter().filter_map(loss).collect()
+    fn add_truths(&self, plans: &[PassPlan], constants: &mut Constants) {
+        for route in &self.routes {
+            let name = route.name();
+            let plans = plans.iter().filter(|plan| plan.pass == route.pass);
+            let targets = plans.flat_map(|plan| route.targets(plan));
+            targets.for_each(|target| constants.add(&name, target.head, &target.truth));
+        }
     }
 }

@@ -5,7 +5,9 @@ use burn::{
     tensor::{Tensor, activation::log_sigmoid},
 };
 use sensorium_backbone::{Draw, Linear};
-use sensorium_contract::{Batch, Corruption, Loss, LossPart, Name, Objective, Outputs, Pass, PassOutput, PassPlan};
+use sensorium_contract::{
+    Batch, Constants, Corruption, Loss, LossPart, Name, Objective, Outputs, Pass, PassOutput, PassPlan,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{ObjectiveError, Surroundings, distinct, pairs::require};
@@ -112,15 +114,10 @@ impl Objective for Matching {
         BTreeMap::from([(self.name(), items)])
     }
 
-    fn constant_losses(&self, seen: &[PassPlan]) -> BTreeMap<String, f32> {
-        let rows =
-            |pass: &Pass| seen.iter().filter(|plan| plan.pass == *pass).map(|plan| plan.rows.len()).sum::<usize>();
-        let (matched, mismatched) = (rows(&self.matched()) as f32, rows(&self.mismatched()) as f32);
-        let surprise = |count: f32| if count > 0.0 { -count * (count / (matched + mismatched)).ln() } else { 0.0 };
-        let total = matched + mismatched;
-        if total == 0.0 {
-            return BTreeMap::new();
+    fn add_truths(&self, plans: &[PassPlan], constants: &mut Constants) {
+        for (class, pass) in [self.mismatched(), self.matched()].iter().enumerate() {
+            let rows = plans.iter().filter(|plan| plan.pass == *pass).map(|plan| plan.rows.len()).sum();
+            constants.count(&self.name(), class as i64, rows);
         }
-        BTreeMap::from([(self.name(), (surprise(matched) + surprise(mismatched)) / total)])
     }
 }

@@ -45,11 +45,15 @@ pub fn write_manifest(directory: &Path) -> Result<Manifest, StateError> {
     }
     let manifest = Manifest { files };
     let path = directory.join(MANIFEST);
-    let mut text =
-        serde_json::to_vec_pretty(&manifest).map_err(|reason| StateError::Json { path: path.clone(), reason })?;
-    text.push(b'\n');
-    commit(&path, &text)?;
+    commit(&path, &text(&manifest, &path)?)?;
     Ok(manifest)
+}
+
+fn text(manifest: &Manifest, path: &Path) -> Result<Vec<u8>, StateError> {
+    let text = serde_json::to_vec_pretty(manifest);
+    let mut text = text.map_err(|reason| StateError::Json { path: path.to_owned(), reason })?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// Whether every file of `directory` is what its manifest says, and no other is there.
@@ -74,14 +78,19 @@ pub fn verify(directory: &Path) -> Result<Manifest, StateError> {
 
 fn read(directory: &Path) -> Result<Manifest, StateError> {
     let path = directory.join(MANIFEST);
-    let text = match fs::read(&path) {
+    let found = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(StateError::NoManifest(directory.to_owned()));
         }
         Err(error) => return Err(StateError::io("read", &path, error)),
     };
-    serde_json::from_slice(&text).map_err(|reason| StateError::Json { path, reason })
+    let manifest = serde_json::from_slice(&found).map_err(|reason| StateError::Json { path: path.clone(), reason })?;
+    // A change that means the same is still a change.
+    match text(&manifest, &path)? == found {
+        true => Ok(manifest),
+        false => Err(StateError::ChangedFile { path, expected: "the text as written".into(), found: "another".into() }),
+    }
 }
 
 fn compare(path: &Path, expected: &FileEntry) -> Result<(), StateError> {
