@@ -2,7 +2,7 @@
 
 mod value;
 
-use std::{fs::File, io, path::PathBuf};
+use std::{convert::Infallible, fs::File, io, path::PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
@@ -32,14 +32,18 @@ pub(crate) struct ParquetSource {
     groups: Vec<Group>,
     /// Number of samples before each row group, and in all.
     starts: Vec<usize>,
-    decoded: Lru<RecordBatch>,
+    decoded: Lru<Decoded>,
     /// Row groups' key columns.
-    keys: Lru<RecordBatch>,
+    keys: Lru<Decoded>,
     /// The key's column, and whether it is a field too.
     key: Option<(String, bool)>,
     mapping: Mapping,
     field_bytes: u64,
 }
+
+/// A row group's columns, or why there are none: a damaged one may take long to find out, and is tried once, not for
+/// each of its rows.
+type Decoded = Result<RecordBatch, Fault>;
 
 struct Table {
     file: DataFile,
@@ -93,20 +97,21 @@ impl ParquetSource {
     }
 
     /// A row group's columns, or only the one of this name.
-    fn decode(&self, group: usize, column: Option<&str>) -> Result<(RecordBatch, u64), Fault> {
+    fn decode(&self, group: usize, column: Option<&str>) -> Result<(Decoded, u64), Infallible> {
         let group = &self.groups[group];
         let decode = || -> Result<RecordBatch, Box<dyn std::error::Error>> {
             let file = self.tables[group.table].file.handle()?.file().try_clone()?;
             decode(file, group, column)
         };
-        let batch = decode().map_err(|error| Fault::new("", "row group cannot be decoded", error))?;
-        let bytes = batch.get_array_memory_size() as u64;
-        Ok((batch, bytes))
+        let decoded = decode().map_err(|error| Fault::new("", "row group cannot be decoded", error));
+        let bytes = decoded.as_ref().map_or(0, |batch| batch.get_array_memory_size() as u64);
+        Ok((decoded, bytes))
     }
 
     fn read_fields(&self, index: usize, key: &mut Option<String>) -> Result<Sample, Fault> {
         let (group, row) = self.locate(index);
-        let batch = self.decoded.get(group, || self.decode(group, None))?;
+        let Ok(decoded) = self.decoded.get(group, || self.decode(group, None));
+        let batch = decoded.as_ref().as_ref().map_err(Fault::clone)?;
         let folder = &self.tables[self.groups[group].table].folder;
         let mut raw = Vec::with_capacity(batch.num_columns());
         for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -148,8 +153,8 @@ impl Source for ParquetSource {
             return Ok(self.row_name(index));
         };
         let (group, row) = self.locate(index);
-        let batch = self.keys.get(group, || self.decode(group, Some(name)));
-        let batch = batch.map_err(|fault| self.fault(index, None, fault))?;
+        let Ok(decoded) = self.keys.get(group, || self.decode(group, Some(name)));
+        let batch = decoded.as_ref().as_ref().map_err(|fault| self.fault(index, None, fault.clone()))?;
         let key = batch.columns().first().and_then(|column| value::key(column, row));
         Ok(key.unwrap_or_else(|| self.row_name(index)))
     }
