@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Speed of published architectures, here and in PyTorch, by turns on the same cores from the same weights.
+
+    pip install torch transformers
+    cargo build --release -p sensorium -p sensorium-families --example speed
+    python3 benches/compare_checkpoints.py [--threads 2] [--rounds 3] [--steps 10] [--only vit-s] [--compile]
+
+Makes checkpoints with drawn weights (the transformers library writes them), then runs the same batch through both:
+training steps (AdamW with decay on matrices, clipping by global norm) and forward passes, float32. PyTorch: eager mode,
+scaled dot-product attention, fused AdamW. First it holds that both compute the same losses over the first steps; then
+it prints the median step of all rounds, the ratio of samples/s and that of peak memory (each side is a process of its
+own, so memory holds the libraries too).
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SPEED = ROOT / "target/release/examples/speed"
+# Largest relative difference of a loss.
+TOLERANCE = 1e-3
+
+
+def works(transformers, torch):
+    """Name → model, inputs and labels, task, and the name of the loss's labels."""
+
+    def clip():
+        config = transformers.CLIPConfig(
+            text_config=dict(vocab_size=1024, hidden_size=192, intermediate_size=768, num_hidden_layers=4,
+                             num_attention_heads=3, max_position_embeddings=32, bos_token_id=0, eos_token_id=1023),
+            vision_config=dict(hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=3,
+                               image_size=64, patch_size=8),
+            projection_dim=192)
+        ids = torch.randint(1, 1000, (64, 32))
+        ids[:, -1] = 1023
+        return transformers.CLIPModel(config), dict(input_ids=ids, pixel_values=torch.randn(64, 3, 64, 64)), "contrastive"
+
+    def vit():
+        config = transformers.ViTConfig(hidden_size=384, num_hidden_layers=12, num_attention_heads=6,
+                                        intermediate_size=1536, num_labels=1000)
+        inputs = dict(pixel_values=torch.randn(8, 3, 224, 224), labels=torch.randint(0, 1000, (8,)))
+        return transformers.ViTForImageClassification(config), inputs, "class"
+
+    def bert():
+        config = transformers.BertConfig(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        ids = torch.randint(1000, 30000, (8, 128))
+        labels = torch.where(torch.rand(8, 128) < 0.15, ids, torch.full_like(ids, -100))
+        return transformers.BertForMaskedLM(config), dict(input_ids=ids, labels=labels), "labelled-tokens"
+
+    return {"clip": clip, "vit-s": vit, "bert-base": bert}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=10, help="steps a round, after two that warm up")
+    parser.add_argument("--only", help="one of clip, vit-s, bert-base")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the PyTorch side")
+    parser.add_argument("--pytorch-alone", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        sys.exit(f"{error.name} is not installed (pip install torch transformers): there is nothing to compare with")
+    torch.set_num_threads(options.threads)
+    if options.pytorch_alone:
+        print(json.dumps(pytorch(torch, transformers, *options.pytorch_alone, options)))
+        return
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    different = False
+    for name, make in works(transformers, torch).items():
+        if options.only not in (None, name):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            model, inputs, task = make()
+            model.save_pretrained(folder)
+            batch = f"{folder}/batch.safetensors"
+            save_file({key: value.contiguous() for key, value in inputs.items()}, batch)
+            different |= compare(name, folder, batch, task, options)
+    sys.exit(1 if different else 0)
+
+
+def compare(name, folder, batch, task, options):
+    threads = str(options.threads)
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
+    environment["TRANSFORMERS_VERBOSITY"] = "error"
+    different = False
+    for work in (task, "forward"):
+        own = [str(SPEED), folder, batch, work, str(options.steps)]
+        other = [sys.executable, __file__, "--pytorch-alone", folder, batch, work, "--steps", str(options.steps),
+                 "--threads", threads] + (["--compile"] if options.compile else [])
+        rounds = [[], []]
+        for _ in range(options.rounds):
+            for found, command in zip(rounds, (own, other)):
+                answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+                found.append(json.loads(answer.stdout.decode().strip().splitlines()[-1]))
+        steps = [statistics.median(step for found in side for step in found["step_ms"]) for side in rounds]
+        memory = [statistics.median(found["peak_memory"] for found in side) for side in rounds]
+        line = (f"{name:10} {'forward' if work == 'forward' else 'training':9} {steps[0]:8.1f} ms  PyTorch {steps[1]:8.1f} ms"
+                f"  samples/s x {steps[1] / steps[0]:.2f}  memory x {memory[0] / memory[1]:.2f}"
+                f" ({memory[0] / 2**20:.0f} / {memory[1] / 2**20:.0f} MiB)")
+        if work != "forward":
+            pairs = list(zip(rounds[0][0]["loss"], rounds[1][0]["loss"]))
+            far = max(abs(a - b) / abs(b) for a, b in pairs)
+            different |= far > TOLERANCE
+            line += f"  losses of {len(pairs)} steps differ by {far:.0e}"
+        print(line, flush=True)
+    return different
+
+
+def pytorch(torch, transformers, folder, batch, work, options):
+    from safetensors.torch import load_file
+
+    config = json.loads(pathlib.Path(folder, "config.json").read_text())
+    model = getattr(transformers, config["architectures"][0]).from_pretrained(folder, attn_implementation="sdpa")
+    model.eval()  # No dropout, as the checkpoints ask for none.
+    inputs = load_file(batch)
+    step = forward(torch, model, inputs) if work == "forward" else training(torch, model, inputs, work)
+    if options.compile:
+        step = torch.compile(step)
+    times, losses = [], []
+    for number in range(options.steps + 2):
+        start = time.perf_counter()
+        losses.append(step())
+        if number >= 2:
+            times.append((time.perf_counter() - start) * 1e3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    return dict(step_ms=times, rows=next(iter(inputs.values())).shape[0], loss=losses, peak_memory=peak)
+
+
+def forward(torch, model, inputs):
+    inputs = {key: value for key, value in inputs.items() if key != "labels"}
+
+    def step():
+        with torch.inference_mode():
+            model(**inputs)
+
+    return step
+
+
+def training(torch, model, inputs, work):
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    groups = [dict(params=matrices, weight_decay=0.1), dict(params=others, weight_decay=0.0)]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    extra = dict(return_loss=True) if work == "contrastive" else {}
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss = model(**inputs, **extra).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
