@@ -169,7 +169,7 @@ impl Modalities {
     /// The host side: samples to batches.
     pub fn preparation(&self) -> Preparation {
         let modality = |(name, fitted): (&Name, &Fitted)| (name.clone(), fitted.modality());
-        Preparation { modalities: self.fitted.iter().map(modality).collect() }
+        Preparation { modalities: self.fitted.iter().map(modality).collect(), ..Preparation::default() }
     }
 
     /// Files beside the model, with their content.
