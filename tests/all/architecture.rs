@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 /// What each part may depend on; the test of the other direction is that nothing else is here.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("contract", &[]),
     ("state", &["contract"]),
     ("samples", &["contract"]),
@@ -25,6 +25,7 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("families", &["contract", "state", "kernels", "backbone", "objectives"]),
     ("train", &["contract", "state", "samples", "kernels"]),
     ("retrieve", &["contract", "state", "samples"]),
+    ("metrics", &["contract"]),
     ("report", &["contract"]),
     ("recipe", &["contract", "samples", "modalities", "objectives", "model", "train"]),
     ("datasets", &["contract", "samples"]),
