@@ -63,6 +63,11 @@ macro_rules! modalities {
                 match self { $(Self::$variant(config) => <$folder::$modality as Kind>::field(config),)* }
             }
 
+            /// Makes it read another field; without effect on what reads whatever others leave.
+            pub fn set_field(&mut self, field: &str) {
+                match self { $(Self::$variant(config) => <$folder::$modality as Kind>::set_field(config, field),)* }
+            }
+
             /// What no data could make right: the key, and the problem.
             pub fn impossible(&self) -> Option<(&'static str, String)> {
                 match self { $(Self::$variant(config) => <$folder::$modality as Kind>::impossible(config),)* }

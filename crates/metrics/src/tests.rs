@@ -158,7 +158,8 @@ fn intervals_are_as_wide_as_theory_says() {
 #[test]
 fn groups_are_measured_as_if_they_were_alone() {
     let case = golden().classes.remove(2);
-    let values: Vec<String> = (0..case.truth.len()).map(|row| presence(["image", "text"].into_iter().take(row % 3))).collect();
+    let values: Vec<String> =
+        (0..case.truth.len()).map(|row| presence(["image", "text"].into_iter().take(row % 3))).collect();
     let column = Column { name: "modalities".into(), values: values.clone() };
     let bootstrap = Bootstrap { resamples: 50, seed: Seed::new(1) };
     let report = judge(&classes(&case), &[column], &bootstrap).unwrap();

@@ -8,6 +8,7 @@ mod gradients;
 mod model;
 mod pieces;
 mod plan;
+mod predict;
 #[cfg(test)]
 mod tests;
 mod trunks;
@@ -17,4 +18,5 @@ pub use directory::{CARD, LINEAGE, load, save, verify_answers};
 pub use error::ModelError;
 pub use model::Model;
 pub use plan::BatchPlan;
+pub use predict::Said;
 pub use trunks::Trunks;

@@ -38,6 +38,10 @@ pub struct SupervisedConfig {
     /// The modalities that are read together; all, if none are named.
     #[serde(default)]
     pub modalities: Vec<Name>,
+    /// Share of each class among the training samples: the answer to a sample that has none of the
+    /// modalities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<f32>,
     /// Weight of each class in the loss; equal, if none are given. Their mean over the training
     /// samples should be 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -176,6 +180,16 @@ impl Supervised {
 }
 
 impl SupervisedConfig {
+    /// The answer to a sample of which nothing is known.
+    pub fn prior(&self) -> Answer {
+        let classes = self.task.classes().len();
+        match self.task {
+            Task::Number { mean, .. } => Answer::Number(mean),
+            _ if self.shares.len() == classes => Answer::Probabilities(self.shares.clone()),
+            _ => Answer::Probabilities(vec![1.0 / classes as f32; classes]),
+        }
+    }
+
     /// What is impossible about it, apart from its modalities.
     fn problem(&self) -> Option<String> {
         let share = |key: &str, value: f32| {

@@ -20,6 +20,13 @@ pub struct TableConfig {
     pub pool: Pool,
     /// Share of a row's present cells that masked modelling hides.
     pub mask_ratio: f32,
+    /// The chance of each cell to be taken for missing while training.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cell_dropout: f32,
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 impl Default for TableConfig {
@@ -31,6 +38,7 @@ impl Default for TableConfig {
             max_categories: 64,
             pool: Pool::Class,
             mask_ratio: 0.25,
+            cell_dropout: 0.0,
         }
     }
 }
@@ -44,6 +52,9 @@ impl TableConfig {
         }
         if !(0.0..=1.0).contains(&self.mask_ratio) {
             return wrong("mask_ratio", "a share between 0 and 1", self.mask_ratio.to_string());
+        }
+        if !(0.0..1.0).contains(&self.cell_dropout) {
+            return wrong("cell_dropout", "a share of at least 0 and below 1", self.cell_dropout.to_string());
         }
         if self.max_categories == 0 {
             return wrong("max_categories", "at least 1", "0".to_owned());

@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use sensorium_backbone::TransformerConfig;
+use sensorium_contract::Name;
+use sensorium_modalities::ModalityConfig;
+use sensorium_model::{ModelConfig, Topology};
+use sensorium_train::{GroupConfig, OptimizerConfig, ScheduleConfig, TrainConfig, Warmup};
+
+use crate::Training;
+
+/// How large a model a table of this size can teach.
+pub(super) struct Size {
+    rows: usize,
+    cells_alone: bool,
+}
+
+impl Size {
+    pub fn of(modalities: &BTreeMap<Name, ModalityConfig>, rows: usize) -> Self {
+        Self { rows, cells_alone: modalities.values().all(|config| matches!(config, ModalityConfig::Table(_))) }
+    }
+
+    /// One small trunk for all.
+    pub fn model(&self) -> ModelConfig {
+        let (layers, width, heads) = match (self.cells_alone, self.rows) {
+            (true, ..5000) => (2, 64, 4),
+            (true, _) => (3, 96, 4),
+            (false, ..5000) => (3, 96, 4),
+            (false, _) => (4, 128, 4),
+        };
+        let trunk = TransformerConfig { layers, width, heads, hidden_ratio: 2.0, ..TransformerConfig::default() };
+        ModelConfig { embedding: width, topology: Topology::Shared { trunk } }
+    }
+
+    pub fn train(&self, starts: bool, training: Training) -> TrainConfig {
+        let batch = match self.rows {
+            ..500 => 32,
+            ..4000 => 64,
+            _ => 128,
+        };
+        let learning_rate = match (starts, training) {
+            (true, Training::Full) => 3e-4,
+            _ => 1e-3,
+        };
+        let steps_per_epoch = (self.rows / batch).max(1) as u64;
+        // Small tables are gone through more often; the best checkpoint counts, not the last.
+        let epochs = (60_000 / self.rows.max(1) as u64).clamp(8, 80);
+        let steps = epochs * steps_per_epoch;
+        TrainConfig {
+            steps: Some(steps),
+            batch,
+            optimizer: OptimizerConfig {
+                learning_rate,
+                betas: [0.9, 0.98],
+                weight_decay: 0.1,
+                groups: Vec::<GroupConfig>::new(),
+                ..OptimizerConfig::default()
+            },
+            schedule: ScheduleConfig { warmup: Warmup::Share(0.1), ..ScheduleConfig::default() },
+            ema: Some(0.99),
+            evaluate_every: Some((steps / 40).max(1)),
+            checkpoint_every: Some((steps / 4).max(1)),
+            best: Some("validation/loss".to_owned()),
+            ..TrainConfig::default()
+        }
+    }
+}
