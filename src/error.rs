@@ -47,6 +47,9 @@ pub enum Error {
         /// The family's name.
         family: &'static str,
     },
+    /// A table cannot be learned, or its cases not be told.
+    #[error(transparent)]
+    Adapt(#[from] sensorium_adapt::AdaptError),
     /// The device is unknown or not in this build.
     #[error("unknown device `{found}`: this build has {known}")]
     Device {

@@ -5,7 +5,9 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, check, compare, data, embed, evaluate, export, forward, generate, import, pretrain};
+use commands::{
+    bench, check, compare, data, embed, evaluate, export, finetune, forward, generate, import, predict, pretrain,
+};
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
 #[derive(Parser)]
@@ -23,6 +25,10 @@ enum Command {
     Check(check::Arguments),
     /// Train a recipe's model, or go on with the run that is in the directory
     Pretrain(pretrain::Arguments),
+    /// Learn a label from a table of your own: pictures, sounds, texts and columns, some of them missing
+    Finetune(finetune::Arguments),
+    /// Tell the label of new cases, one row out for each row in
+    Predict(predict::Arguments),
     /// Judge a model on samples
     Evaluate(evaluate::Arguments),
     /// Turn samples into vectors, one row an item and modality, in a Parquet file
@@ -46,6 +52,8 @@ fn main() -> ExitCode {
         Command::Data(arguments) => data::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Pretrain(arguments) => pretrain::run(arguments),
+        Command::Finetune(arguments) => finetune::run(arguments),
+        Command::Predict(arguments) => predict::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),

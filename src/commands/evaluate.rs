@@ -2,7 +2,8 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use sensorium::{
-    AnyModel,
+    AnyModel, Error, JudgedTable,
+    adapt::{AdaptError, Predictor, Reading},
     contract::Name,
     embed,
     report::{Page, render},
@@ -13,7 +14,7 @@ use sensorium::{
 use sensorium_modalities::ModalityConfig;
 use sensorium_state::commit;
 
-use super::{DeviceArguments, SampleArguments};
+use super::{DeviceArguments, SampleArguments, progress_bar};
 
 /// What is asked of the model.
 #[derive(Clone, Copy, ValueEnum)]
@@ -24,13 +25,16 @@ enum Task {
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A model directory, `runs/NAME/model`
+    /// A model directory, `runs/NAME/model`, or a run of `finetune`, judged on a table with labels
     model: PathBuf,
     #[command(flatten)]
     samples: SampleArguments,
     /// What to judge
     #[arg(long, value_enum, default_value = "retrieval")]
     task: Task,
+    /// Of a fine-tuned model: judge each value of this column by itself, too (may be repeated)
+    #[arg(long, value_name = "COLUMN")]
+    by: Vec<String>,
     #[command(flatten)]
     device: DeviceArguments,
     /// Print JSON instead of tables
@@ -42,6 +46,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if Predictor::is_at(&arguments.model) {
+        return cases(arguments);
+    }
     let Task::Retrieval = arguments.task;
     let device = arguments.device.open()?;
     let model = AnyModel::open(&arguments.model, &device)?;
@@ -69,6 +76,32 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
         };
         commit(&path, render(&page).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Judges a fine-tuned model on a table with labels.
+fn cases(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let device = arguments.device.open()?;
+    let open = || -> Result<_, AdaptError> {
+        let predictor = Predictor::open(&arguments.model, &device)?;
+        Ok((predictor, Reading::open(arguments.samples.paths(), "".as_ref())?))
+    };
+    let (mut predictor, table) = open().map_err(Error::from)?;
+    let judged = JudgedTable::new(&mut predictor, &table, &arguments.by, &mut progress_bar("telling", false))?;
+    judged.remarks.iter().for_each(|remark| eprintln!("warning: {remark}"));
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&judged.judgement.report)?),
+        false => println!("{judged}"),
+    }
+    if let Some(path) = &arguments.report {
+        let page = Page {
+            title: predictor.config().label.clone(),
+            subtitle: format!("{} on {}", arguments.model.display(), arguments.samples.names()),
+            facts: vec![("cases".to_owned(), judged.judgement.report.rows.to_string())],
+            sections: judged.sections("How well cases are told", &predictor, &table),
+        };
+        commit(path, render(&page).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

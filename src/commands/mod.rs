@@ -7,9 +7,11 @@ pub mod data;
 pub mod embed;
 pub mod evaluate;
 pub mod export;
+pub mod finetune;
 pub mod forward;
 pub mod generate;
 pub mod import;
+pub mod predict;
 pub mod pretrain;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
@@ -20,6 +22,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{
     Data, Error, Recipe,
+    adapt::AdaptError,
     samples::{Dataset, SourceConfig},
 };
 use sensorium_model::ModelError;
@@ -68,6 +71,11 @@ impl SampleArguments {
     /// As given.
     pub fn names(&self) -> String {
         self.data.join(", ")
+    }
+
+    /// The files, folders or globs.
+    pub fn paths(&self) -> &[String] {
+        &self.data
     }
 
     pub fn open(&self) -> anyhow::Result<Dataset> {
@@ -136,6 +144,12 @@ pub fn message(error: &anyhow::Error) -> String {
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Error>() {
         Some(Error::Recipe(_) | Error::Device { .. }) => ExitCode::from(2),
+        Some(Error::Adapt(
+            AdaptError::Cases(_)
+            | AdaptError::Recipe(_)
+            | AdaptError::NothingToRead { .. }
+            | AdaptError::OtherRequest { .. },
+        )) => ExitCode::from(2),
         Some(Error::Model(ModelError::Impossible { .. } | ModelError::NotJoint(_) | ModelError::Objective(_))) => {
             ExitCode::from(2)
         }

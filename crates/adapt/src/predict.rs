@@ -155,16 +155,15 @@ impl Predictor {
         }
         faults.into_iter().for_each(|fault| self.remark(Some(fault)));
         let models = self.models.len() as f64;
-        let whole = rows.iter().zip(read).zip(sums.into_iter().zip(present));
-        let predicted =
-            |((&index, (sample, _)), (sum, present)): ((&usize, &(Sample, _)), (Vec<f64>, Vec<Name>))| Predicted {
-                key: sample.key.clone(),
-                index,
-                present,
-                answer: if sum.is_empty() { prior.clone() } else { mean(&prior, sum, models) },
-                truth: sample.fields.get(label).cloned(),
-            };
-        whole.map(predicted).collect()
+        let said = sums.into_iter().zip(present).zip(rows.iter().zip(read));
+        let predicted = said.map(|((sum, present), (&index, (sample, _)))| Predicted {
+            key: sample.key.clone(),
+            index,
+            present,
+            answer: if sum.is_empty() { prior.clone() } else { mean(&prior, sum, models) },
+            truth: sample.fields.get(label).cloned(),
+        });
+        predicted.collect()
     }
 }
 

@@ -105,7 +105,8 @@ fn reading(cases: &Cases) -> Reading {
 /// kind, or by its column where there are several of a kind.
 fn modalities(cases: &Cases, data: &Dataset, sides: &Sides) -> Result<BTreeMap<Name, ModalityConfig>, AdaptError> {
     let mut modalities = BTreeMap::new();
-    let kinds: [(&str, fn(Kind) -> bool); 3] = [
+    type Is = fn(Kind) -> bool;
+    let kinds: [(&str, Is); 3] = [
         ("image", |kind| kind == Kind::Image),
         ("audio", |kind| kind == Kind::Audio),
         ("text", |kind| matches!(kind, Kind::Text(_))),

@@ -19,8 +19,8 @@ pub(super) fn image(field: &str, examples: &[Value]) -> ImageConfig {
     let [width, height] = sides.get(sides.len() / 2).copied().unwrap_or([64, 64]);
     let side = width.max(height).min(LARGEST);
     let patch = match side {
-        ..=36 => 4,
-        ..=72 => 8,
+        0..=36 => 4,
+        37..=72 => 8,
         _ => 12,
     };
     let size = (side.div_ceil(patch) * patch).max(2 * patch) as usize;

@@ -22,9 +22,9 @@ impl Size {
     /// One small trunk for all.
     pub fn model(&self) -> ModelConfig {
         let (layers, width, heads) = match (self.cells_alone, self.rows) {
-            (true, ..5000) => (2, 64, 4),
+            (true, 0..5000) => (2, 64, 4),
             (true, _) => (3, 96, 4),
-            (false, ..5000) => (3, 96, 4),
+            (false, 0..5000) => (3, 96, 4),
             (false, _) => (4, 128, 4),
         };
         let trunk = TransformerConfig { layers, width, heads, hidden_ratio: 2.0, ..TransformerConfig::default() };
@@ -33,8 +33,8 @@ impl Size {
 
     pub fn train(&self, starts: bool, training: Training) -> TrainConfig {
         let batch = match self.rows {
-            ..500 => 32,
-            ..4000 => 64,
+            0..500 => 32,
+            500..4000 => 64,
             _ => 128,
         };
         let learning_rate = match (starts, training) {
