@@ -13,10 +13,11 @@ fn root() -> &'static Path {
 }
 
 /// What each part may depend on; the test of the other direction is that nothing else is here.
-const MAY_KNOW: [(&str, &[&str]); 15] = [
+const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("contract", &[]),
     ("state", &["contract"]),
     ("samples", &["contract"]),
+    ("cases", &["contract", "samples"]),
     ("kernels", &["contract"]),
     ("backbone", &["contract", "kernels"]),
     ("modalities", &["contract", "kernels", "backbone"]),
@@ -28,6 +29,22 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("metrics", &["contract"]),
     ("report", &["contract"]),
     ("recipe", &["contract", "samples", "modalities", "objectives", "model", "train"]),
+    (
+        "adapt",
+        &[
+            "contract",
+            "state",
+            "samples",
+            "cases",
+            "backbone",
+            "modalities",
+            "objectives",
+            "model",
+            "train",
+            "recipe",
+            "metrics",
+        ],
+    ),
     ("datasets", &["contract", "samples"]),
 ];
 

@@ -2,6 +2,7 @@ mod differences;
 mod directory;
 mod passes;
 mod pieces;
+mod supervised;
 
 use std::{collections::BTreeMap, io::Cursor};
 
