@@ -11,6 +11,8 @@ use sensorium_samples::Checksum;
 use sensorium_state::parameter_count;
 use serde_json::{Map, Value, json};
 
+use crate::pretrain::Origin;
+
 /// `card.md`: what the model is, what it was trained on, and what it reached.
 pub(crate) fn card(recipe: &Recipe, model: &Model, data: &str, report: &RetrievalReport) -> String {
     let mut text = format!("# A Sensorium model\n\n{}. {} parameters.\n", subtitle(recipe), parameter_count(model));
@@ -39,14 +41,14 @@ pub(crate) fn card(recipe: &Recipe, model: &Model, data: &str, report: &Retrieva
 }
 
 /// `lineage.json`: where the model comes from.
-pub(crate) fn lineage(recipe: &Recipe, steps: u64, data: &[(&str, Checksum)], report: &RetrievalReport) -> String {
+pub(crate) fn lineage(recipe: &Recipe, steps: u64, origin: &Origin, report: &RetrievalReport) -> String {
     let checksum = |(name, checksum): &(&str, Checksum)| {
         let Checksum { samples, read, blake3 } = checksum;
         ((*name).to_owned(), json!({ "samples": samples, "checksum_of": read, "blake3": blake3 }))
     };
-    let data: Map<String, Value> = data.iter().map(checksum).collect();
+    let data: Map<String, Value> = origin.data.iter().map(checksum).collect();
     let lineage = json!({
-        "started_from": null,
+        "started_from": origin.from,
         "steps": steps,
         "version": env!("CARGO_PKG_VERSION"),
         "recipe": recipe,

@@ -27,5 +27,5 @@ pub use predict::{Predicted, Predictor};
 pub use proposal::Proposal;
 pub use reading::{READING, Reading};
 pub use recipe::{AdaptRecipe, CaseData, Request, StartConfig, Training};
-pub use start::Taken;
+pub use start::{Start, Taken};
 pub use train::{Adaptation, Adapted};

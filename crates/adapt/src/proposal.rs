@@ -145,11 +145,12 @@ fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
     let [_, long] = column.length;
     let (kind, letters, most) = match writing {
         Writing::Prose => (TokenizerKind::WordPiece, 4.0, 128),
-        Writing::Molecule | Writing::Sequence => (TokenizerKind::Character, 1.0, 320),
+        Writing::Molecule => (TokenizerKind::Smiles, 1.0, 160),
+        Writing::Sequence => (TokenizerKind::Character, 1.0, 320),
     };
     let training = TokenizerTraining {
         kind,
-        vocabulary: if kind == TokenizerKind::Character { 512 } else { (rows * 2).clamp(600, 8000) },
+        vocabulary: if kind == TokenizerKind::WordPiece { (rows * 2).clamp(600, 8000) } else { 512 },
         lowercase: kind == TokenizerKind::WordPiece,
         min_frequency: 2,
     };

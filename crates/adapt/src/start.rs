@@ -22,7 +22,7 @@ const LAYER_DECAY: f64 = 0.75;
 const BY_MODALITY: [&str; 5] = ["encoders", "projections", "modality", "towers", "bridges"];
 
 /// A model to start from.
-pub(crate) struct Start {
+pub struct Start {
     path: PathBuf,
     model: Model,
 }
@@ -39,6 +39,10 @@ pub struct Taken {
 }
 
 impl Start {
+    /// Opens a model directory.
+    ///
+    /// # Errors
+    /// If there is no model of ours.
     pub fn open(path: &Path) -> Result<Self, AdaptError> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         // Nothing is computed with it before its weights are in the new model.
@@ -46,9 +50,19 @@ impl Start {
         Ok(Self { path, model })
     }
 
+    /// For a recipe that names its modalities: those of the same name and kind start from the model.
+    pub fn by_name(&self, modalities: &BTreeMap<Name, ModalityConfig>) -> StartConfig {
+        let theirs = &self.model.architecture().modalities;
+        let same = |(name, own): &(&Name, &ModalityConfig)| {
+            theirs.get(*name).is_some_and(|old| std::mem::discriminant(old) == std::mem::discriminant(*own))
+        };
+        let modalities = modalities.iter().filter(same).map(|(name, _)| (name.clone(), name.clone())).collect();
+        StartConfig { model: self.path.clone(), modalities, probe: false }
+    }
+
     /// Gives each modality the configuration of the model's one of the same kind, where there is one
     /// that is not taken yet; a table's columns are always its own.
-    pub fn adopt(&self, modalities: &mut BTreeMap<Name, ModalityConfig>) -> StartConfig {
+    pub(crate) fn adopt(&self, modalities: &mut BTreeMap<Name, ModalityConfig>) -> StartConfig {
         let mut taken = BTreeMap::new();
         let theirs = &self.model.architecture().modalities;
         let mut used = BTreeSet::new();
@@ -70,7 +84,7 @@ impl Start {
     }
 
     /// Trunks as the model has them; a modality that it lacks gets a tower as large as the smallest.
-    pub fn model(&self, modalities: &BTreeMap<Name, ModalityConfig>, config: &StartConfig) -> ModelConfig {
+    pub(crate) fn model(&self, modalities: &BTreeMap<Name, ModalityConfig>, config: &StartConfig) -> ModelConfig {
         let theirs = &self.model.architecture().model;
         let towers = |all: &BTreeMap<Name, TransformerConfig>| {
             let smallest = all.values().min_by_key(|tower| tower.width * tower.layers).cloned().unwrap_or_default();
@@ -93,7 +107,10 @@ impl Start {
         ModelConfig { embedding: theirs.embedding, topology }
     }
 
-    /// The modalities of a recipe: tokenizers as the model has them, all else from the cases.
+    /// The modalities of a recipe: tokenizers as the model has them, all else from the samples.
+    ///
+    /// # Errors
+    /// If a modality cannot be made.
     pub fn fit(
         &self,
         config: &StartConfig,
@@ -114,15 +131,21 @@ impl Start {
         Ok(modalities)
     }
 
-    /// The model's weights in a new one, by the names of modalities.
+    /// The model's weights in a new one, by the names of modalities; those of objectives where all are
+    /// the same.
+    ///
+    /// # Errors
+    /// Never for models of one build.
     pub fn transfer(&self, config: &StartConfig, new: Model) -> Result<(Model, Taken), AdaptError> {
         let old: BTreeMap<String, NamedTensor> =
             export(&self.model).into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
         let names = |model: &Model| model.preparation().modalities.keys().cloned().collect::<Vec<_>>();
         let (theirs, own) = (names(&self.model), names(&new));
+        let same_objectives = self.model.architecture().objectives == new.architecture().objectives;
         let mut taken = Taken::default();
         let tensor = |tensor: NamedTensor| {
             let source = old_name(&tensor.name, &own, &theirs, config).and_then(|name| old.get(&name));
+            let source = source.filter(|source| same_objectives || !source.name.starts_with("objectives"));
             match source.filter(|source| source.shape == tensor.shape) {
                 Some(source) => {
                     taken.tensors.push(tensor.name.clone());
@@ -139,12 +162,9 @@ impl Start {
     }
 }
 
-/// What a parameter is called in the model that is started from; nothing for what is always new.
+/// What a parameter is called in the model that is started from; nothing for a new modality's.
 fn old_name(name: &str, own: &[Name], theirs: &[Name], config: &StartConfig) -> Option<String> {
     let mut parts: Vec<String> = name.split('.').map(str::to_owned).collect();
-    if parts.first().is_some_and(|part| part == "objectives") {
-        return None;
-    }
     for at in 1..parts.len() {
         if BY_MODALITY.contains(&parts[at - 1].as_str())
             && let Ok(number) = parts[at].parse::<usize>()
