@@ -160,10 +160,8 @@ impl Predictions for Classes {
     fn measure(&self, counts: &[u32]) -> Vec<(Metric, Option<f64>)> {
         let confusion = self.confusion(counts);
         let two = self.names.len() == 2;
-        let mut measures = vec![
-            (Metric::Accuracy, confusion.accuracy()),
-            (Metric::BalancedAccuracy, confusion.balanced_accuracy()),
-        ];
+        let mut measures =
+            vec![(Metric::Accuracy, confusion.accuracy()), (Metric::BalancedAccuracy, confusion.balanced_accuracy())];
         if self.names.len() > 5 {
             measures.push((Metric::Top5Accuracy, weighed_mean(&self.among_five, counts)));
         }

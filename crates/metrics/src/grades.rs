@@ -11,10 +11,8 @@ impl Predictions for Grades {
 
     fn measure(&self, counts: &[u32]) -> Vec<(Metric, Option<f64>)> {
         let confusion = self.0.confusion(counts);
-        let mut measures = vec![
-            (Metric::QuadraticKappa, confusion.quadratic_kappa()),
-            (Metric::GradeError, confusion.grade_error()),
-        ];
+        let mut measures =
+            vec![(Metric::QuadraticKappa, confusion.quadratic_kappa()), (Metric::GradeError, confusion.grade_error())];
         measures.extend(self.0.measure(counts));
         measures
     }

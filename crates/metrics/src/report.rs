@@ -62,11 +62,7 @@ pub struct Column {
 ///
 /// # Errors
 /// If a column is not as long as there are rows.
-pub fn judge(
-    predictions: &dyn Predictions,
-    columns: &[Column],
-    bootstrap: &Bootstrap,
-) -> Result<Report, MetricsError> {
+pub fn judge(predictions: &dyn Predictions, columns: &[Column], bootstrap: &Bootstrap) -> Result<Report, MetricsError> {
     let rows = predictions.rows();
     columns.iter().try_for_each(|column| check_length("values to group by", rows, column.values.len()))?;
     let all: Vec<usize> = (0..rows).collect();
