@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, check, compare, data, embed, evaluate, export, forward, generate, import, pretrain};
+use commands::{bench, check, compare, data, embed, evaluate, explain, export, forward, generate, import, pretrain};
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Pretrain(pretrain::Arguments),
     /// Judge a model on samples
     Evaluate(evaluate::Arguments),
+    /// Show which parts of a picture, a sound or a table row match the other side
+    Explain(explain::Arguments),
     /// Turn samples into vectors, one row an item and modality, in a Parquet file
     Embed(embed::Arguments),
     /// Lay the retrieval numbers of finished runs side by side, with their mean
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Pretrain(arguments) => pretrain::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Import(arguments) => import::run(arguments),

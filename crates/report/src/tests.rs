@@ -37,7 +37,11 @@ fn full_page(text: &str) -> Page {
         series: vec![Series::new(text, points).smoothed(), Series::new(text, vec![(1.0, 2.0), (2.0, f64::NAN)])],
         references: vec![Reference { label: word(), value: 3.0 }],
         log_y: true,
+        plain: false,
     };
+    let bar = || Bar { name: word(), detail: word(), value: Some(-0.5), interval: Some([-1.0, f64::NAN]) };
+    let bars = || Bars { title: word(), note: word(), bars: vec![bar(), Bar::default()], full: None };
+    let matrix = Matrix { title: word(), note: word(), names: vec![word(); 2], counts: vec![vec![3, 0], vec![0, 0]] };
     let cells = vec![
         Cell::Text(word()),
         Cell::Empty,
@@ -55,6 +59,9 @@ fn full_page(text: &str) -> Page {
             Section::Chart(chart.clone()),
             Section::ChartGrid { title: word(), note: word(), charts: vec![chart, Chart::default()] },
             Section::Table(table),
+            Section::Bars { title: word(), note: word(), bars: vec![bars(), Bars::default()] },
+            Section::Matrix(matrix),
+            Section::Matrix(Matrix::default()),
             Section::Wall(wall.clone()),
             Section::Wall(wall),
             Section::Prose { title: word(), text: word() },
