@@ -110,7 +110,7 @@ impl Prompts {
         for samples in samples.chunks(EMBEDDING_BATCH) {
             vectors.push(embed_texts(model, &name, samples)?);
         }
-        let views: Vec<_> = vectors.iter().map(Array2::view).collect();
+        let views: Vec<_> = vectors.iter().map(|part| part.view()).collect();
         let all = ndarray::concatenate(Axis(0), &views).map_err(|_| Error::NoTexts)?;
         Ok(class_vectors(all.view(), &class_of, labels.len()))
     }

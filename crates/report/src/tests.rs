@@ -190,3 +190,36 @@ fn recall_is_drawn_over_epochs_where_they_are_known() {
     let Section::ChartGrid { charts, .. } = &sections[1] else { panic!("{sections:?}") };
     assert_eq!((charts[0].x_label.as_str(), charts[0].series[0].points[0]), ("epoch", (1.5, 0.25)));
 }
+
+#[test]
+fn metrics_become_a_table_charts_bars_and_a_matrix() {
+    let measure = |metric: &str| format!(r#"{{"metric":"{metric}","value":0.75,"interval":[0.5,0.9]}}"#);
+    let group = |name: &str, rows| format!(r#"{{"name":"{name}","rows":{rows},"measures":[{}]}}"#, measure("AUROC"));
+    let class = |name: &str| format!(r#"{{"name":"{name}","rows":2,"precision":0.5,"recall":null,"f1":0.25}}"#);
+    let json = format!(
+        r#"{{"rows":4,"measures":[{},{}],"groupings":[{{"name":"sex","groups":[{},{}]}}],"detail":{{"kind":"classes",
+        "classes":[{},{}],"confusion":[[1,1],[0,2]],"majority":0.5,
+        "reliability":[{{"rows":4,"confidence":0.8,"accuracy":0.75}}],
+        "curves":[{{"class":"ill","auroc":0.75,"points":[[0,0],[0,0.5],[1,1]]}}]}}}}"#,
+        measure("AUROC"),
+        measure("log loss"),
+        group("woman", 3),
+        group("man", 1),
+        class("well"),
+        class("ill")
+    );
+    let report = serde_json::from_str(&json).unwrap();
+    let sections = metric_sections("Test", &report);
+    let Section::Table(table) = &sections[0] else { panic!("{sections:?}") };
+    assert!(matches!(table.rows[0][1], Cell::Bar { value: 0.75, .. }));
+    assert!(matches!(table.rows[1][1], Cell::Number { .. }), "a loss is no share");
+    let bars = sections.iter().find_map(|section| match section {
+        Section::Bars { bars, .. } => Some(bars),
+        _ => None,
+    });
+    assert_eq!((bars.unwrap()[0].title.as_str(), bars.unwrap()[0].bars[1].detail.as_str()), ("AUROC", "1 rows"));
+    let html = render(&Page { sections, ..Page::default() });
+    for wanted in ["well → ill: 1 of 2", "ill (0.750)", "class=\"whisker\"", "perfect"] {
+        assert!(html.contains(wanted), "{wanted}");
+    }
+}
