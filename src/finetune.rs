@@ -6,14 +6,14 @@ use sensorium_adapt::{
     write_predictions,
 };
 use sensorium_cases::{Case, CasesError, Sides, deal, sides};
-use sensorium_report::{Page, Section, render};
+use sensorium_report::{Page, Section, metric_sections, render};
 use sensorium_samples::Dataset;
 use sensorium_state::{RunDirectory, StateError, commit};
 use sensorium_train::{Display, Stop};
 
 use crate::{
     Error, documents,
-    judged::{column_section, fold_sections, metric_sections, mistakes_section},
+    judged::{column_section, fold_sections, mistakes_section},
 };
 
 /// How a fine-tuning ended.

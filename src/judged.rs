@@ -7,7 +7,7 @@ use sensorium_cases::{Cases, CasesError, Column};
 use sensorium_contract::Name;
 use sensorium_metrics::{Metric, Report, presence};
 use sensorium_modalities::ModalityConfig;
-use sensorium_report::{Answer, Cell, Media, Section, Table, Wall, WallQuery, training_sections};
+use sensorium_report::{Answer, Cell, Media, Section, Table, Wall, WallQuery, metric_sections, training_sections};
 use sensorium_samples::Dataset;
 
 use crate::{Error, to_media};
@@ -176,16 +176,4 @@ fn proper_subsets(names: &[Name]) -> Vec<Vec<Name>> {
             .collect(),
         _ => names.iter().map(|name| vec![name.clone()]).collect(),
     }
-}
-
-/// Metrics with their intervals.
-pub(crate) fn metric_sections(title: &str, report: &Report) -> Vec<Section> {
-    let row = |measure: &sensorium_metrics::Measure| {
-        let number = |value: Option<f64>| value.map_or(Cell::Empty, |value| Cell::Number { value, decimals: 3 });
-        let [low, high] = measure.interval.map_or([None; 2], |ends| ends.map(Some));
-        vec![Cell::Text(measure.metric.to_string()), number(measure.value), number(low), number(high)]
-    };
-    let columns = ["metric", "value", "from", "to"].map(str::to_owned).to_vec();
-    let rows = report.measures.iter().map(row).collect();
-    vec![Section::Table(Table { title: title.to_owned(), note: String::new(), columns, rows })]
 }

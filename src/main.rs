@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    bench, check, compare, data, embed, evaluate, export, finetune, forward, generate, import, predict, pretrain,
+    bench, check, compare, data, embed, evaluate, explain, export, finetune, forward, generate, import, predict,
+    pretrain,
 };
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
@@ -31,6 +32,8 @@ enum Command {
     Predict(predict::Arguments),
     /// Judge a model on samples
     Evaluate(evaluate::Arguments),
+    /// Show which parts of a picture, a sound or a table row match the other side
+    Explain(explain::Arguments),
     /// Turn samples into vectors, one row an item and modality, in a Parquet file
     Embed(embed::Arguments),
     /// Lay the retrieval numbers of finished runs side by side, with their mean
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Finetune(arguments) => finetune::run(arguments),
         Command::Predict(arguments) => predict::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Import(arguments) => import::run(arguments),

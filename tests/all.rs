@@ -11,6 +11,8 @@ mod command_line;
 mod disk_full;
 #[path = "all/finetune.rs"]
 mod finetune;
+#[path = "all/judging.rs"]
+mod judging;
 #[path = "all/program.rs"]
 mod program;
 #[path = "all/recipes.rs"]

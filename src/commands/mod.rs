@@ -6,6 +6,7 @@ pub mod compare;
 pub mod data;
 pub mod embed;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 pub mod finetune;
 pub mod forward;
@@ -78,6 +79,11 @@ impl SampleArguments {
         &self.data
     }
 
+    /// Other samples, read with the same names of fields.
+    pub fn others(&self, data: &[String]) -> Self {
+        Self { data: data.to_vec(), fields: self.fields.clone() }
+    }
+
     pub fn open(&self) -> anyhow::Result<Dataset> {
         if let [recipe] = &self.data[..]
             && recipe.ends_with(".toml")
@@ -143,13 +149,20 @@ pub fn message(error: &anyhow::Error) -> String {
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Error>() {
-        Some(Error::Recipe(_) | Error::Device { .. }) => ExitCode::from(2),
-        Some(Error::Adapt(
-            AdaptError::Cases(_)
-            | AdaptError::Recipe(_)
-            | AdaptError::NothingToRead { .. }
-            | AdaptError::OtherRequest { .. },
-        )) => ExitCode::from(2),
+        Some(
+            Error::Recipe(_)
+            | Error::Device { .. }
+            | Error::Usage(_)
+            | Error::NoLabel { .. }
+            | Error::Prompts { .. }
+            | Error::NoTexts
+            | Error::Adapt(
+                AdaptError::Cases(_)
+                | AdaptError::Recipe(_)
+                | AdaptError::NothingToRead { .. }
+                | AdaptError::OtherRequest { .. },
+            ),
+        ) => ExitCode::from(2),
         Some(Error::Model(ModelError::Impossible { .. } | ModelError::NotJoint(_) | ModelError::Objective(_))) => {
             ExitCode::from(2)
         }

@@ -25,9 +25,9 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("model", &["contract", "state", "kernels", "backbone", "modalities", "objectives"]),
     ("families", &["contract", "state", "kernels", "backbone", "objectives"]),
     ("train", &["contract", "state", "samples", "kernels"]),
-    ("retrieve", &["contract", "state", "samples"]),
+    ("retrieve", &["contract", "state", "samples", "metrics"]),
     ("metrics", &["contract"]),
-    ("report", &["contract"]),
+    ("report", &["contract", "metrics"]),
     ("recipe", &["contract", "samples", "modalities", "objectives", "model", "train"]),
     (
         "adapt",

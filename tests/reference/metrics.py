@@ -46,7 +46,7 @@ def classification(rng, rows, classes, weights=None, names=None):
         "Brier": sk.brier_score_loss(y, p[:, 1]) if two else ((p - onehot) ** 2).sum(1).mean(),
         "log loss": sk.log_loss(y, p, labels=range(classes)),
         # Its bins hold their lower ends, ours their upper ones.
-        "ECE": float(MulticlassCalibrationError(classes, n_bins=15)(torch.tensor(p - 1e-6), torch.tensor(y))),
+        "ECE": float(MulticlassCalibrationError(classes, n_bins=15)(torch.tensor(np.clip(p - 1e-6, 0, 1)), torch.tensor(y))),
         "quadratic kappa": sk.cohen_kappa_score(y, predicted, weights="quadratic"),
         "error in grades": sk.mean_absolute_error(y, predicted),
     }

@@ -5,6 +5,7 @@ mod directory;
 mod embed;
 mod error;
 mod gradients;
+mod leave_out;
 mod model;
 mod pieces;
 mod plan;

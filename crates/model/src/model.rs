@@ -144,7 +144,7 @@ impl Model {
     }
 
     /// `[rows, width]` → `[rows, embedding]` of length 1
-    fn project(&self, name: &Name, pooled: &Tensor<2>) -> Tensor<2> {
+    pub(crate) fn project(&self, name: &Name, pooled: &Tensor<2>) -> Tensor<2> {
         let projected = self.projections[self.number(name)].forward(pooled.clone());
         let length = projected.clone().square().sum_dim(1).sqrt().clamp_min(1e-12); // [rows, 1]
         projected / length
@@ -155,7 +155,7 @@ impl Model {
         self.projections[0].weight.device()
     }
 
-    fn number(&self, name: &Name) -> usize {
+    pub(crate) fn number(&self, name: &Name) -> usize {
         // Passes name modalities of the recipe alone: building the objectives checks it.
         self.parts.names.binary_search(name).unwrap_or_else(|_| panic!("no modality `{name}`"))
     }

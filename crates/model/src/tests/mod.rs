@@ -1,5 +1,6 @@
 mod differences;
 mod directory;
+mod leave_out;
 mod passes;
 mod pieces;
 mod supervised;

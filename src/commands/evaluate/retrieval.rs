@@ -1,0 +1,52 @@
+use std::process::ExitCode;
+
+use sensorium::{
+    AnyModel,
+    contract::Name,
+    embed,
+    report::{Page, render},
+    retrieval_sections,
+    retrieve::{EmbeddingTable, RetrievalReport, retrieval, subsets},
+};
+use sensorium_modalities::ModalityConfig;
+use sensorium_state::commit;
+
+use super::Arguments;
+
+pub fn run(arguments: &Arguments, model: &AnyModel) -> anyhow::Result<ExitCode> {
+    let data = arguments.prepared(model)?;
+    let table = embed(model, &data)?;
+    let absent = absent(model, &table);
+    let report = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
+    let report = arguments.classes.of_subsets(report)?;
+    anyhow::ensure!(
+        !report.directions.is_empty(),
+        "no sample has two of the model's modalities; none has {}",
+        absent.join(", ")
+    );
+    absent.iter().for_each(|modality| eprintln!("warning: no sample has the modality {modality}"));
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => println!("{report}"),
+    }
+    if let Some(path) = &arguments.report {
+        let page = Page {
+            title: "Retrieval".to_owned(),
+            subtitle: arguments.subtitle(),
+            facts: vec![("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1()))],
+            sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
+        };
+        commit(path, render(&page).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The model's modalities that no sample has, and that so go unjudged.
+fn absent(model: &AnyModel, table: &EmbeddingTable) -> Vec<String> {
+    let absent = model.modalities().iter().filter(|(name, _)| !table.modalities().any(|found| found == *name));
+    let say = |(name, config): (&Name, &ModalityConfig)| match config.field() {
+        Some(field) => format!("`{name}` (field `{field}`; `--field {field}=OTHER` reads another)"),
+        None => format!("`{name}`"),
+    };
+    absent.map(say).collect()
+}
