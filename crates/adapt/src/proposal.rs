@@ -6,7 +6,7 @@ mod size;
 use std::{collections::BTreeMap, path::Path};
 
 use sensorium_cases::{Cases, Column, Kind, ProblemKind, Roles, Sides, Writing, sides};
-use sensorium_contract::{Name, Seed, Value};
+use sensorium_contract::{Name, Pool, Seed, Value};
 use sensorium_modalities::{
     ModalityConfig,
     table::{ColumnConfig, ColumnKind, Scale, TableConfig},
@@ -138,19 +138,19 @@ fn cell(column: &Column) -> ColumnConfig {
 
 fn table(columns: Vec<ColumnConfig>, rows: usize) -> TableConfig {
     let cell_dropout = if rows < 2000 { 0.15 } else { 0.05 };
-    TableConfig { columns: Some(columns), scale: Scale::Quantile, cell_dropout, ..TableConfig::default() }
+    TableConfig { columns: Some(columns), scale: Scale::Quantile, waves: 12, cell_dropout, ..TableConfig::default() }
 }
 
 fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
     let [_, long] = column.length;
     let (kind, letters, most) = match writing {
-        Writing::Prose => (TokenizerKind::WordPiece, 4.0, 128),
+        Writing::Prose => (TokenizerKind::WordPiece, 2.5, 128),
         Writing::Molecule => (TokenizerKind::Smiles, 1.0, 160),
         Writing::Sequence => (TokenizerKind::Character, 1.0, 320),
     };
     let training = TokenizerTraining {
         kind,
-        vocabulary: if kind == TokenizerKind::WordPiece { (rows * 2).clamp(600, 8000) } else { 512 },
+        vocabulary: if kind == TokenizerKind::WordPiece { (rows / 4).clamp(120, 8000) } else { 512 },
         lowercase: kind == TokenizerKind::WordPiece,
         min_frequency: 2,
     };
@@ -158,6 +158,7 @@ fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
         field: column.name.clone(),
         tokenizer: TokenizerConfig::Train(training),
         context: ((long as f64 / letters) as usize + 2).clamp(8, most),
+        pool: Pool::Mean,
         ..TextConfig::default()
     }
 }
@@ -189,7 +190,7 @@ fn objective(cases: &Cases, sides: &Sides, request: &Request, modalities: usize)
         shares: problem.counts.iter().map(|&count| count as f32 / cases_labelled(cases).max(1) as f32).collect(),
         class_weights: if balanced { problem.counts.iter().map(weight).collect() } else { Vec::new() },
         label_smoothing: 0.0,
-        modality_dropout: if modalities > 1 { 0.15 } else { 0.0 },
+        modality_dropout: if modalities > 1 { 0.3 } else { 0.0 },
         temperature: 1.0,
         weight: 1.0,
     }

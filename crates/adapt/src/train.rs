@@ -1,12 +1,12 @@
 //! From a proposal to a model directory.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use burn::tensor::Device;
 use sensorium_cases::Sides;
 use sensorium_contract::{Batch, Sample, Seed, StepContext, Trainable};
-use sensorium_modalities::Modalities;
-use sensorium_model::{CARD, LINEAGE, Model};
+use sensorium_modalities::{Modalities, ModalityConfig};
+use sensorium_model::{Architecture, CARD, LINEAGE, Model, Topology};
 use sensorium_samples::{Dataset, Prepared};
 use sensorium_state::{RunDirectory, StateError};
 use sensorium_train::{BatchStream, Best, Display, Ended, Session, Stop, TrainConfig, best_module, fit};
@@ -72,12 +72,13 @@ impl Adaptation<'_> {
         let train = self.proposal.data.choose(&self.sides.train)?;
         let source = train.clone();
         let samples = move || -> Box<dyn Iterator<Item = Sample>> { Box::new(spread(&source)) };
+        let architecture = known(recipe.architecture(), &train)?;
         let modalities = match (&self.proposal.start, &recipe.start) {
-            (Some(start), Some(config)) => start.fit(config, &recipe.modalities, &samples)?,
-            _ => Modalities::fit(&recipe.modalities, &samples)?,
+            (Some(start), Some(config)) => start.fit(config, &architecture.modalities, &samples)?,
+            _ => Modalities::fit(&architecture.modalities, &samples)?,
         };
         let seed = recipe.root_seed().named("weights");
-        let model = Model::new(&recipe.architecture(), modalities, seed, &self.device.clone().autodiff())?;
+        let model = Model::new(&architecture, modalities, seed, &self.device.clone().autodiff())?;
         let (model, taken) = match (&self.proposal.start, &recipe.start) {
             (Some(start), Some(config)) => {
                 let (model, taken) = start.transfer(config, model)?;
@@ -210,6 +211,31 @@ fn with_groups(train: &TrainConfig, taken: Option<&Taken>, training: crate::Trai
         train.optimizer.groups = groups(taken, training).into_iter().chain(own).collect();
     }
     train
+}
+
+/// What can be learned of these cases: a column that holds nothing in any of them is left out.
+fn known(mut architecture: Architecture, train: &Dataset) -> Result<Architecture, AdaptError> {
+    let mut fields: BTreeSet<String> = BTreeSet::new();
+    for index in 0..train.len().min(LEARNED_FROM) {
+        fields.extend(train.glance(index).into_iter().flat_map(|case| case.fields.into_keys()));
+    }
+    architecture.modalities.retain(|_, config| match config {
+        ModalityConfig::Table(table) => {
+            let columns = table.columns.as_mut();
+            columns.is_none_or(|columns| {
+                columns.retain(|column| fields.contains(&column.name));
+                !columns.is_empty()
+            })
+        }
+        other => other.field().is_none_or(|field| fields.contains(field)),
+    });
+    if let Topology::Towers { towers } | Topology::Fused { towers, .. } = &mut architecture.model.topology {
+        towers.retain(|name, _| architecture.modalities.contains_key(name));
+    }
+    match architecture.modalities.is_empty() {
+        false => Ok(architecture),
+        true => Err(AdaptError::NothingToJudge("the cases to learn from have nothing to read".to_owned())),
+    }
 }
 
 /// Readable cases, evenly from all over the data.

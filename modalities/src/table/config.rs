@@ -14,6 +14,10 @@ pub struct TableConfig {
     pub exclude: Vec<String>,
     /// How numbers are scaled.
     pub scale: Scale,
+    /// Waves that a number is told by beside its own size, a column each of so many sines and cosines of
+    /// learned frequency (Gorishniy et al. 2022); 0 for none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub waves: usize,
     /// The most categories of a column; of more, the rarest count as unknown.
     pub max_categories: usize,
     /// How the tokens become one vector: `class` or `mean`.
@@ -23,6 +27,10 @@ pub struct TableConfig {
     /// The chance of each cell to be taken for missing while training.
     #[serde(skip_serializing_if = "is_zero")]
     pub cell_dropout: f32,
+}
+
+fn is_none(waves: &usize) -> bool {
+    *waves == 0
 }
 
 fn is_zero(value: &f32) -> bool {
@@ -35,6 +43,7 @@ impl Default for TableConfig {
             columns: None,
             exclude: Vec::new(),
             scale: Scale::Standard,
+            waves: 0,
             max_categories: 64,
             pool: Pool::Class,
             mask_ratio: 0.25,

@@ -12,11 +12,15 @@ use crate::Training;
 pub(super) struct Size {
     rows: usize,
     cells_alone: bool,
+    media: bool,
 }
 
 impl Size {
     pub fn of(modalities: &BTreeMap<Name, ModalityConfig>, rows: usize) -> Self {
-        Self { rows, cells_alone: modalities.values().all(|config| matches!(config, ModalityConfig::Table(_))) }
+        let cells = |config: &ModalityConfig| matches!(config, ModalityConfig::Table(_));
+        let media = |config: &ModalityConfig| matches!(config, ModalityConfig::Image(_) | ModalityConfig::Audio(_));
+        let (cells_alone, media) = (modalities.values().all(cells), modalities.values().any(media));
+        Self { rows, cells_alone, media }
     }
 
     /// One small trunk for all.
@@ -43,7 +47,9 @@ impl Size {
         };
         let steps_per_epoch = (self.rows / batch).max(1) as u64;
         // Small tables are gone through more often; the best checkpoint counts, not the last.
-        let epochs = (60_000 / self.rows.max(1) as u64).clamp(8, 80);
+        // Pictures and sounds are learned from pixels and waves, which takes longer than names of things.
+        let most = if self.media { 80 } else { 20 };
+        let epochs = (40_000 / self.rows.max(1) as u64).clamp(6, most);
         let steps = epochs * steps_per_epoch;
         TrainConfig {
             steps: Some(steps),
@@ -59,6 +65,7 @@ impl Size {
             ema: Some(0.99),
             evaluate_every: Some((steps / 40).max(1)),
             checkpoint_every: Some((steps / 4).max(1)),
+            patience: Some(16),
             best: Some("validation/loss".to_owned()),
             ..TrainConfig::default()
         }
