@@ -138,7 +138,7 @@ fn what_cannot_be_learned_is_said() {
     let table = write(folder.path(), "cases.csv", 0..30, true);
     let out = folder.path().join("run").to_str().unwrap().to_owned();
     let says = |arguments: &[&str], part: &str| {
-        let message = fail(&[&["finetune", &table, "--out", &out], arguments].concat(), 2);
+        let message = fail(&[&["finetune", &table, "--out", &out, "--quiet"], arguments].concat(), 2);
         assert!(message.contains(part), "{message}");
         assert!(!Path::new(&out).exists(), "{part}");
     };

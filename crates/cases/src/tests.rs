@@ -25,7 +25,7 @@ fn table() -> String {
         let sex = row % 2;
         let outcome = ["well", "ill"][row * row % 5 % 2];
         let copy = if outcome == "ill" { "b" } else { "a" };
-        let smiles = format!("CC(=O)N{}c1ccccc1", "C".repeat(row % 9));
+        let smiles = format!("CC(=O)N{}{}c1ccccc1", "C".repeat(row % 9), "O".repeat(row / 9));
         let chain = "MKTAYIAKQRQISFVKSHFSRQ".split_at(row % 2).1.to_owned() + ["A", "G", "V"][row % 3];
         csv += &format!(
             "{scan}, {note} ,v/{row}.wav,{age},{ward},{sex},2020-03-{:02},{},{copy},x,,{smiles},{chain}{},{outcome},p{}\n",
