@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use burn::tensor::Device;
 use sensorium_adapt::{
@@ -6,6 +6,7 @@ use sensorium_adapt::{
     write_predictions,
 };
 use sensorium_cases::{Case, CasesError, Sides, deal, sides};
+use sensorium_model::Model;
 use sensorium_report::{Page, Section, metric_sections, render};
 use sensorium_samples::Dataset;
 use sensorium_state::{RunDirectory, StateError, commit};
@@ -67,20 +68,32 @@ pub fn finetune(
         _ => "cross-validation",
     };
     let mut predicted = Vec::new();
+    let mut models = Vec::new();
     for (number, sides) in divisions.iter().enumerate() {
         let fold =
             (divisions.len() > 1).then(|| RunDirectory::open_or_create(&out.join(format!("fold-{}", number + 1))));
         let fold = fold.transpose()?;
         let held_out = if sides.test.is_empty() { &sides.validation } else { &sides.test };
-        let judge = |adapted: &Adapted| held_out_answers(&proposal, adapted, held_out);
+        let judge = |adapted: &Adapted| answers(&proposal, vec![adapted.model.clone()], held_out);
         let documents = |adapted: &Adapted| documents::adapted(&proposal, adapted, sides);
         let adaptation = Adaptation { proposal: &proposal, sides, device, documents: &documents };
         match adaptation.run(fold.as_ref().unwrap_or(&run), stop.clone(), display())? {
-            Ok(adapted) => predicted.extend(judge(&adapted)?),
+            Ok(adapted) => {
+                predicted.extend(judge(&adapted)?);
+                models.push(adapted.model);
+            }
             Err(signal) => return Ok(FineTuning::Interrupted { signal }),
         }
     }
-    let judgement = finish(&proposal, out, &predicted, on, divisions.len())?;
+    let (folds, apart) = (divisions.len(), kept_apart(&proposal)?);
+    let on = match folds > 1 && !apart.is_empty() {
+        true => {
+            predicted = answers(&proposal, models, &apart)?;
+            "test"
+        }
+        false => on,
+    };
+    let judgement = finish(&proposal, out, &predicted, on, folds)?;
     Ok(FineTuning::Finished(Box::new(FineTuned { judgement, on })))
 }
 
@@ -91,7 +104,9 @@ fn divisions(proposal: &Proposal) -> Result<Vec<Sides>, Error> {
     let divide =
         |chosen: &[Case]| sides(chosen, &cases.problem, share, seed).map_err(sensorium_adapt::AdaptError::from);
     let Some(folds) = proposal.recipe.request.folds else { return Ok(vec![divide(&cases.cases)?]) };
-    let labelled: Vec<&Case> = cases.cases.iter().filter(|case| case.label.is_some()).collect();
+    let apart: BTreeSet<usize> = kept_apart(proposal)?.into_iter().collect();
+    let labelled = cases.cases.iter().filter(|case| case.label.is_some() && !apart.contains(&case.index));
+    let labelled: Vec<&Case> = labelled.collect();
     if folds < 2 || folds > labelled.len() {
         let problem = format!("expected 2 to {} folds, found {folds}", labelled.len());
         return Err(sensorium_adapt::AdaptError::from(CasesError::Option { option: "--folds", problem }).into());
@@ -105,9 +120,19 @@ fn divisions(proposal: &Proposal) -> Result<Vec<Sides>, Error> {
     (0..folds).map(fold).collect()
 }
 
-/// Answers to the cases of these numbers.
-fn held_out_answers(proposal: &Proposal, adapted: &Adapted, cases: &[usize]) -> Result<Vec<Predicted>, Error> {
-    let mut predictor = Predictor::of(vec![adapted.model.clone()], proposal.recipe.data.reading.clone());
+/// The cases that a split column keeps for testing.
+fn kept_apart(proposal: &Proposal) -> Result<Vec<usize>, Error> {
+    if proposal.recipe.request.split.is_none() {
+        return Ok(Vec::new());
+    }
+    let share = proposal.recipe.data.validation_share;
+    let sides = sides(&proposal.cases.cases, &proposal.cases.problem, share, proposal.seed());
+    Ok(sides.map_err(sensorium_adapt::AdaptError::from)?.test)
+}
+
+/// Answers to the cases of these numbers, averaged over the models.
+fn answers(proposal: &Proposal, models: Vec<Model>, cases: &[usize]) -> Result<Vec<Predicted>, Error> {
+    let mut predictor = Predictor::of(models, proposal.recipe.data.reading.clone());
     let table: Dataset = proposal.data.choose(cases)?;
     let predicted = predictor.predict(&table, &[], &mut |_, _| {})?;
     Ok(predicted.into_iter().map(|row| Predicted { index: cases[row.index], ..row }).collect())

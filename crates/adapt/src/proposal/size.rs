@@ -43,6 +43,7 @@ impl Size {
         };
         let learning_rate = match (starts, training) {
             (true, Training::Full) => 3e-4,
+            _ if self.rows < 1000 => 5e-4,
             _ => 1e-3,
         };
         let steps_per_epoch = (self.rows / batch).max(1) as u64;
