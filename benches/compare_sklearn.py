@@ -20,9 +20,9 @@ SEEDS = (0, 1, 2)
 # The label, the metric that is compared, and further options of `finetune`.
 SETS = {
     "adult": ("income", "AUROC", []),
-    "titanic": ("survived", "accuracy", []),
-    "titanic-table": ("survived", "accuracy", ["--columns", "drop=name"]),
-    "heart": ("target > 0", "accuracy", []),
+    "titanic": ("survived", "accuracy", ["--folds", "5"]),
+    "titanic-table": ("survived", "accuracy", ["--columns", "drop=name", "--folds", "5"]),
+    "heart": ("target > 0", "accuracy", ["--folds", "5"]),
     "breast": ("label", "accuracy", ["--problem", "classes"]),
     "retina": ("label", "accuracy", ["--problem", "classes"]),
     "sounds": ("category", "accuracy", ["--columns", "drop=fold"]),
