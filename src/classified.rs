@@ -19,7 +19,7 @@ pub struct Classified {
     pub modalities: Vec<Name>,
     /// How good the predictions are.
     pub report: Report,
-    /// Accuracy on the samples that every subset has, if there are several subsets.
+    /// Accuracy on the samples that every subset has, if some have others too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_on_common: Option<f64>,
     /// What each strength of a linear probe's penalty reached on held-out samples.
@@ -59,7 +59,7 @@ impl Task {
         let in_all = |row: &usize| subsets.iter().all(|subset| subset.rows.binary_search(row).is_ok());
         let common: Vec<usize> =
             subsets.first().map(|subset| subset.rows.iter().copied().filter(in_all).collect()).unwrap_or_default();
-        if subsets.len() > 1 {
+        if subsets.iter().any(|subset| subset.rows.len() > common.len()) {
             subsets.iter_mut().for_each(|subset| subset.accuracy_on_common = subset.accuracy_on(&common));
         }
         let (task, label) = (task.to_owned(), label.to_owned());

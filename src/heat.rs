@@ -76,8 +76,7 @@ impl Plane {
             // Grey below the colours, so that the picture's own do not mix with them.
             let grey = 0.3 * f32::from(point[0]) + 0.59 * f32::from(point[1]) + 0.11 * f32::from(point[2]);
             for (level, colour) in point.0.iter_mut().zip(colour) {
-                let ground = 0.35 * f32::from(*level) + 0.65 * (70.0 + 0.7 * grey);
-                *level = (ground * (1.0 - cover) + colour * cover) as u8;
+                *level = ((70.0 + 0.7 * grey) * (1.0 - cover) + colour * cover) as u8;
             }
         }
         png(&picture)

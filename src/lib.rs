@@ -39,7 +39,7 @@ pub use media::to_media;
 pub use page::retrieval_sections;
 pub use pipeline::Pipeline;
 pub use pretrain::{Pretrained, Pretraining, check_expectations, pretrain};
-pub use prompts::{Called, Prompts, text_of};
+pub use prompts::{Called, Prompts, sharpness, text_of};
 pub use published::Published;
 pub use retrieval::{EMBEDDING_BATCH, RetrievalEvaluator, embed};
 pub use sensorium_adapt as adapt;

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use ndarray::{Array2, Axis};
 use sensorium_contract::{Embedder, Name, Sample, Value};
 use sensorium_modalities::ModalityConfig;
-use sensorium_retrieve::classify::class_vectors;
+use sensorium_objectives::AnyObjective;
+use sensorium_retrieve::classify::{SHARPNESS, class_vectors};
 use serde::Deserialize;
 
 use crate::{AnyModel, EMBEDDING_BATCH, Error};
@@ -123,6 +124,19 @@ pub fn text_of(model: &AnyModel) -> Result<(Name, String), Error> {
         _ => None,
     });
     text.ok_or(Error::NoTexts)
+}
+
+/// What a model multiplies cosines with before they become probabilities: what it learned, the mean
+/// over its pairs of modalities; CLIP's own [`SHARPNESS`] where nothing was learned.
+pub fn sharpness(model: &AnyModel) -> f64 {
+    let AnyModel::Own(model) = model else { return SHARPNESS };
+    let learned = model.objectives.iter().find_map(|objective| match objective {
+        AnyObjective::Contrastive(contrastive) => Some(&contrastive.log_scale),
+        _ => None,
+    });
+    let scales = learned.into_iter().flatten().map(|scale| f64::from(scale.val().into_scalar::<f32>().exp()));
+    let (sum, count) = scales.fold((0.0, 0.0), |(sum, count), scale| (sum + scale, count + 1.0));
+    if count > 0.0 { sum / count } else { SHARPNESS }
 }
 
 /// `[samples, embedding]`

@@ -11,7 +11,7 @@ use sensorium::{
     AnyModel, Error, Explanation, Model, Shown,
     contract::{Name, Sample, Value},
     explain,
-    report::{Answer, Bar, Bars, Media, Page, Section, Wall, WallQuery, render},
+    report::{Bar, Bars, Media, Page, Section, render},
     to_media,
 };
 use sensorium_modalities::ModalityConfig;
@@ -166,21 +166,18 @@ fn print(found: &Explanation) {
 fn to_page(arguments: &Arguments, model: &Model, sample: &Sample, given: &[Name], found: &[Explanation]) -> Page {
     let modalities = &model.architecture().modalities;
     let mut sections = Vec::new();
-    let whole = given.iter().flat_map(|name| to_media(modalities, name, sample)).collect();
-    let picture = |bytes: Vec<u8>| vec![Media::Picture { bytes: bytes.into(), mime: "image/png".to_owned() }];
-    let drawn = found.iter().filter_map(|found| Some((found, plane(found)?)));
-    let answers = drawn.flat_map(|(found, plane)| {
-        [plane.plain(), plane.drawn(&found.parts)].map(|bytes| Answer {
-            media: picture(bytes),
-            score: found.cosine,
-            correct: false,
-        })
-    });
-    let queries = vec![WallQuery { query: whole, answers: answers.collect(), wanted: Vec::new() }];
-    if !queries[0].answers.is_empty() {
-        let note = "As the model saw it, and with what each part adds: red for the match, blue against it.";
-        sections.push(Section::Wall(Wall { title: "What carries the match".into(), note: note.into(), queries }));
+    let shown = |name: &Name| (format!("{name}, as it was given"), to_media(modalities, name, sample));
+    let mut items: Vec<(String, Vec<Media>)> = given.iter().map(shown).collect();
+    for (found, plane) in found.iter().filter_map(|found| Some((found, plane(found)?))) {
+        for (what, bytes) in
+            [("as the model saw it", plane.plain()), ("what carries the match", plane.drawn(&found.parts))]
+        {
+            let picture = Media::Picture { bytes: bytes.into(), mime: "image/png".to_owned() };
+            items.push((format!("{}, {what}", found.of), vec![picture]));
+        }
     }
+    let note = "Red is for the match, blue against it; the strongest colour is the largest number.";
+    sections.push(Section::Gallery { title: "What carries the match".into(), note: note.into(), items });
     sections.push(Section::Bars {
         title: "In numbers".to_owned(),
         note: "Parts are left out, so that the model answers as if they were never there (occlusion, Zeiler & Fergus \

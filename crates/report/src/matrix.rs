@@ -37,7 +37,7 @@ pub(crate) fn matrix(matrix: &Matrix) -> Markup {
         div .scroll {
             svg .matrix viewBox={ "0 0 " (fixed(width, 1)) " " (fixed(height, 1)) } style={ "width:" (width.round()) "px" }
                 role="img" aria-label=(matrix.title) {
-                text x=(fixed(left - 8.0, 1)) y="14" text-anchor="end" { "truth ↓  taken for →" }
+                text x="0" y="14" { "truth ↓  taken for →" }
                 @for (place, name) in names.iter().enumerate() {
                     text x=(fixed(left - 8.0, 1)) y=(fixed(top + middle(place) + 4.0, 1)) text-anchor="end" { (name) title { (matrix.names[place]) } }
                     text transform={ "translate(" (fixed(left + middle(place) + 3.0, 1)) " " (fixed(top - 7.0, 1)) ") rotate(-45)" } { (name) title { (matrix.names[place]) } }

@@ -1,7 +1,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    Bars, Chart, Matrix, Table, Wall,
+    Bars, Chart, Matrix, Media, Table, Wall,
     bars::bars,
     chart::{Size, chart},
     matrix::matrix,
@@ -45,6 +45,15 @@ pub enum Section {
         note: String,
         /// The drawings.
         bars: Vec<Bars>,
+    },
+    /// Pictures and sounds to be looked at closely, beside each other.
+    Gallery {
+        /// Stands above.
+        title: String,
+        /// What a reader must know of them; may be empty.
+        note: String,
+        /// What each is, and it.
+        items: Vec<(String, Vec<Media>)>,
     },
     /// What was taken for what.
     Matrix(Matrix),
@@ -127,7 +136,10 @@ impl Block<'_> {
         match self {
             Self::One(Section::Chart(chart)) => &chart.title,
             Self::One(
-                Section::ChartGrid { title, .. } | Section::Bars { title, .. } | Section::Prose { title, .. },
+                Section::ChartGrid { title, .. }
+                | Section::Bars { title, .. }
+                | Section::Gallery { title, .. }
+                | Section::Prose { title, .. },
             ) => title,
             Self::One(Section::Matrix(matrix)) => &matrix.title,
             Self::One(Section::Table(table)) => &table.title,
@@ -166,6 +178,12 @@ fn single(section: &Section, store: &mut Store) -> Markup {
         Section::Bars { note, bars: all, .. } => html! {
             @if !note.is_empty() { p .note { (note) } }
             div .charts { @for one in all { (bars(one)) } }
+        },
+        Section::Gallery { note, items, .. } => html! {
+            @if !note.is_empty() { p .note { (note) } }
+            div .charts { @for (caption, media) in items {
+                figure .drawing.large { figcaption { h3 { (caption) } } (store.show(media)) }
+            } }
         },
         Section::Matrix(one) => matrix(one),
         Section::Table(one) => table(one),
