@@ -1,6 +1,6 @@
 //! How fast samples are read: `cargo run --release -p sensorium-samples --example read_speed -- PATH...`
 
-use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc, time::Instant};
+use std::{error::Error, path::Path, sync::Arc, time::Instant};
 
 use sensorium_contract::{Preparation, Seed};
 use sensorium_samples::{Dataset, LoaderConfig, Prepared, SourceConfig};
