@@ -30,6 +30,43 @@ pub enum Error {
     /// Judging failed.
     #[error(transparent)]
     Retrieve(#[from] sensorium_retrieve::RetrieveError),
+    /// Predictions cannot be measured.
+    #[error(transparent)]
+    Metrics(#[from] sensorium_metrics::MetricsError),
+    /// A command was used in a way that makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// No sample says what class it is of.
+    #[error("no sample has the label field `{field}`; the fields found are {found}")]
+    NoLabel {
+        /// The field that was asked for.
+        field: String,
+        /// What there is.
+        found: String,
+    },
+    /// No sample has the modalities and a label.
+    #[error("no sample has a label and {modalities}")]
+    NothingToJudge {
+        /// What was asked for.
+        modalities: String,
+    },
+    /// A file of prompts is wrong.
+    #[error("`{}`: {problem}", path.display())]
+    Prompts {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+    /// A prompt that the model cannot read.
+    #[error("{0}")]
+    Prompt(String),
+    /// Prompts were given to a model that reads no texts.
+    #[error("the model has no modality that reads texts, so it cannot be asked in words")]
+    NoTexts,
+    /// What was asked to be explained cannot be.
+    #[error("{0}")]
+    Explain(String),
     /// A published checkpoint cannot be used.
     #[error(transparent)]
     Family(#[from] sensorium_families::FamilyError),
@@ -47,6 +84,9 @@ pub enum Error {
         /// The family's name.
         family: &'static str,
     },
+    /// A table cannot be learned, or its cases not be told.
+    #[error(transparent)]
+    Adapt(#[from] sensorium_adapt::AdaptError),
     /// The device is unknown or not in this build.
     #[error("unknown device `{found}`: this build has {known}")]
     Device {

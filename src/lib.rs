@@ -5,30 +5,46 @@
 //! [`load_model`]. `examples/` shows each in a few lines.
 
 mod any;
+mod classified;
 mod data;
 mod device;
 mod documents;
 mod error;
+mod explain;
+mod finetune;
+mod heat;
+mod judged;
+mod labelled;
 mod measure;
 mod media;
 mod page;
 mod pipeline;
 mod pretrain;
+mod prompts;
 mod published;
 mod retrieval;
 
 pub use any::AnyModel;
+pub use classified::{Classified, Task, classified_sections};
 pub use data::Data;
 pub use device::{device, device_names};
 pub use error::Error;
+pub use explain::{Explanation, Removal, Shown, explain};
+pub use finetune::{FineTuned, FineTuning, finetune};
+pub use heat::Plane;
+pub use judged::{JudgedTable, column_section, mistakes_section};
+pub use labelled::{LabelledColumn, LabelledTable};
 pub use measure::{StepCost, matmul_peak, measure_evaluation, measure_steps, peak_memory};
 pub use media::to_media;
 pub use page::retrieval_sections;
 pub use pipeline::Pipeline;
 pub use pretrain::{Pretrained, Pretraining, check_expectations, pretrain};
+pub use prompts::{Called, Prompts, sharpness, text_of};
 pub use published::Published;
 pub use retrieval::{EMBEDDING_BATCH, RetrievalEvaluator, embed};
+pub use sensorium_adapt as adapt;
 pub use sensorium_contract as contract;
+pub use sensorium_metrics as metrics;
 pub use sensorium_model::{Model, load as load_model};
 pub use sensorium_recipe::Recipe;
 pub use sensorium_report as report;

@@ -5,7 +5,10 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, check, compare, data, embed, evaluate, export, forward, generate, import, pretrain};
+use commands::{
+    bench, check, compare, data, embed, evaluate, explain, export, finetune, forward, generate, import, predict,
+    pretrain,
+};
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
 #[derive(Parser)]
@@ -23,8 +26,14 @@ enum Command {
     Check(check::Arguments),
     /// Train a recipe's model, or go on with the run that is in the directory
     Pretrain(pretrain::Arguments),
+    /// Learn a label from a table of your own: pictures, sounds, texts and columns, some of them missing
+    Finetune(finetune::Arguments),
+    /// Tell the label of new cases, one row out for each row in
+    Predict(predict::Arguments),
     /// Judge a model on samples
     Evaluate(evaluate::Arguments),
+    /// Show which parts of a picture, a sound or a table row match the other side
+    Explain(explain::Arguments),
     /// Turn samples into vectors, one row an item and modality, in a Parquet file
     Embed(embed::Arguments),
     /// Lay the retrieval numbers of finished runs side by side, with their mean
@@ -46,7 +55,10 @@ fn main() -> ExitCode {
         Command::Data(arguments) => data::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Pretrain(arguments) => pretrain::run(arguments),
+        Command::Finetune(arguments) => finetune::run(arguments),
+        Command::Predict(arguments) => predict::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Import(arguments) => import::run(arguments),

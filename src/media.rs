@@ -11,7 +11,7 @@ pub fn to_media(modalities: &BTreeMap<Name, ModalityConfig>, name: &Name, sample
     let field = modalities.get(name).and_then(ModalityConfig::field);
     match field {
         Some(field) => sample.fields.get(field).into_iter().flat_map(one).collect(),
-        None => vec![row(modalities, sample)],
+        None => vec![row(modalities, name, sample)],
     }
 }
 
@@ -36,11 +36,16 @@ fn file(bytes: &std::sync::Arc<[u8]>) -> Media {
     Media::Picture { bytes: bytes.clone(), mime: mime.to_owned() }
 }
 
-/// The scalar fields that no other modality reads.
-fn row(modalities: &BTreeMap<Name, ModalityConfig>, sample: &Sample) -> Media {
+/// The columns that a table names, or else the scalar fields that no other modality reads.
+fn row(modalities: &BTreeMap<Name, ModalityConfig>, name: &Name, sample: &Sample) -> Media {
+    let named = match modalities.get(name) {
+        Some(ModalityConfig::Table(table)) => table.columns.as_deref(),
+        _ => None,
+    };
+    let read = |field: &str| named.is_none_or(|columns| columns.iter().any(|column| column.name == field));
     let used: BTreeSet<&str> = modalities.values().filter_map(ModalityConfig::field).collect();
     let cell = |(field, value): (&String, &Value)| {
-        let text = value.as_text().filter(|_| !used.contains(field.as_str()))?;
+        let text = value.as_text().filter(|_| !used.contains(field.as_str()) && read(field))?;
         Some((field.clone(), text.into_owned()))
     };
     Media::Row(sample.fields.iter().filter_map(cell).collect())

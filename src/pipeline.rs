@@ -1,6 +1,11 @@
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::tensor::Device;
+use sensorium_adapt::Start;
 use sensorium_contract::{Name, Sample};
 use sensorium_modalities::{Modalities, ModalityConfig};
 use sensorium_model::Model;
@@ -26,6 +31,8 @@ pub struct Pipeline {
     pub model: Model,
     /// What a card says about the data, in Markdown.
     pub data_card: String,
+    /// The model that this one starts from.
+    pub from: Option<PathBuf>,
 }
 
 impl Pipeline {
@@ -40,16 +47,44 @@ impl Pipeline {
         device: &Device,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, Error> {
+        Self::open_from(recipe, None, builtin, device, progress)
+    }
+
+    /// As [`Pipeline::open`]; modalities of the same name, and the trunk, start from the model in the
+    /// directory `from`, with its tokenizers.
+    ///
+    /// # Errors
+    /// As [`Pipeline::open`], or if there is no model.
+    pub fn open_from(
+        recipe: Recipe,
+        from: Option<&Path>,
+        builtin: &Path,
+        device: &Device,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self, Error> {
+        let start = from.map(Start::open).transpose()?.map(|start| {
+            let config = start.by_name(&recipe.modalities);
+            (start, config)
+        });
         let Data { train, validation, card } = Data::open(&recipe, builtin, progress)?;
         require_fields(&recipe, "data.train", &train)?;
         require_fields(&recipe, "data.validation", &validation)?;
         let source = train.clone();
-        let modalities = Modalities::fit(&recipe.modalities, &move || Box::new(spread(&source, LEARNED_FROM)))?;
+        let samples = move || -> Box<dyn Iterator<Item = Sample>> { Box::new(spread(&source, LEARNED_FROM)) };
+        let modalities = match &start {
+            Some((start, config)) => start.fit(config, &recipe.modalities, &samples)?,
+            None => Modalities::fit(&recipe.modalities, &samples)?,
+        };
         let seed = recipe.root_seed().named("weights");
         let model = Model::new(&recipe.architecture(), modalities, seed, &device.clone().autodiff())?;
+        let model = match &start {
+            Some((start, config)) => start.transfer(config, model)?.0,
+            None => model,
+        };
+        let from = start.map(|(_, config)| config.model);
         let preparation = Arc::new(model.preparation().clone());
         let prepared = |data| Prepared::new(data, preparation.clone(), recipe.loader.clone());
-        Ok(Self { train: prepared(train), validation: prepared(validation), model, data_card: card, recipe })
+        Ok(Self { train: prepared(train), validation: prepared(validation), model, data_card: card, from, recipe })
     }
 }
 

@@ -43,10 +43,13 @@ pub struct Pretrained {
 /// # Errors
 /// If the data, the disk or the optimisation fail; the run directory then holds the last checkpoint.
 pub fn pretrain(pipeline: Pipeline, run: &RunDirectory, stop: Stop, display: Display) -> Result<Pretraining, Error> {
-    let Pipeline { recipe, train, validation, model, data_card } = pipeline;
+    let Pipeline { recipe, train, validation, model, data_card, from } = pipeline;
     let seed = recipe.root_seed();
-    let resolved =
+    let mut resolved =
         serde_json::to_value(&recipe).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
+    if let Some(from) = &from {
+        resolved["from"] = from.to_string_lossy().into();
+    }
     let batch = recipe.train.batch;
     let dataset = train.dataset().clone();
     let order = move |data: &Prepared| data.order(batch, seed.named("order"));
@@ -67,8 +70,16 @@ pub fn pretrain(pipeline: Pipeline, run: &RunDirectory, stop: Stop, display: Dis
         return Ok(Pretraining::Interrupted { signal });
     }
     let data = [("train", dataset.checksum()), ("validation", validation.dataset().checksum())];
-    let finished = finish(&recipe, run, &validation, &data_card, &data, outcome)?;
+    let origin = Origin { data_card: &data_card, data: &data, from: from.as_deref() };
+    let finished = finish(&recipe, run, &validation, origin, outcome)?;
     Ok(Pretraining::Finished(Box::new(finished)))
+}
+
+/// What a model was made from.
+pub(crate) struct Origin<'a> {
+    pub data_card: &'a str,
+    pub data: &'a [(&'a str, Checksum)],
+    pub from: Option<&'a Path>,
 }
 
 /// Judges the trained model and writes everything that a finished run leaves.
@@ -76,16 +87,15 @@ fn finish(
     recipe: &Recipe,
     run: &RunDirectory,
     validation: &Prepared,
-    data_card: &str,
-    data: &[(&str, Checksum)],
+    origin: Origin<'_>,
     outcome: Outcome<Model>,
 ) -> Result<Pretrained, Error> {
     let Outcome { model, step, .. } = outcome;
     let table = embed(&model, validation)?;
     let retrieval = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
     let documents = [
-        (CARD, documents::card(recipe, &model, data_card, &retrieval)),
-        (LINEAGE, documents::lineage(recipe, step, data, &retrieval)),
+        (CARD, documents::card(recipe, &model, origin.data_card, &retrieval)),
+        (LINEAGE, documents::lineage(recipe, step, &origin, &retrieval)),
         ("recipe.toml", recipe.resolved()?),
     ];
     sensorium_model::save(&run.path().join("model"), &model, &probe(validation)?, &documents)?;

@@ -58,7 +58,7 @@ impl Published {
         if modalities.is_empty() {
             return Err(Error::NoEmbedding { family: checkpoint.network.name() });
         }
-        let preparation = Preparation { modalities: prepared };
+        let preparation = Preparation { modalities: prepared, ..Preparation::default() };
         let published = Self { checkpoint, preparation, modalities, pool: pooling(directory)? };
         // Answered once here, so that no batch can be refused later.
         for (name, arrays) in largest {

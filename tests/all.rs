@@ -9,6 +9,10 @@ mod checkpoints;
 mod command_line;
 #[path = "all/faults/mod.rs"]
 mod faults;
+#[path = "all/finetune.rs"]
+mod finetune;
+#[path = "all/judging.rs"]
+mod judging;
 #[path = "all/program.rs"]
 mod program;
 #[path = "all/recipes.rs"]

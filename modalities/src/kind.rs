@@ -28,6 +28,9 @@ pub trait Kind: Modality + Sized + 'static {
     /// The one field that it reads; nothing if it reads whatever others leave.
     fn field(config: &Self::Config) -> Option<&str>;
 
+    /// Makes it read another field; without effect on what reads whatever others leave.
+    fn set_field(config: &mut Self::Config, field: &str);
+
     /// What no data could make right: the key of the configuration, and the problem.
     fn impossible(config: &Self::Config) -> Option<(&'static str, String)>;
 

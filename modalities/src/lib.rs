@@ -63,6 +63,11 @@ macro_rules! modalities {
                 match self { $(Self::$variant(config) => <$folder::$modality as Kind>::field(config),)* }
             }
 
+            /// Makes it read another field; without effect on what reads whatever others leave.
+            pub fn set_field(&mut self, field: &str) {
+                match self { $(Self::$variant(config) => <$folder::$modality as Kind>::set_field(config, field),)* }
+            }
+
             /// What no data could make right: the key, and the problem.
             pub fn impossible(&self) -> Option<(&'static str, String)> {
                 match self { $(Self::$variant(config) => <$folder::$modality as Kind>::impossible(config),)* }
@@ -169,7 +174,7 @@ impl Modalities {
     /// The host side: samples to batches.
     pub fn preparation(&self) -> Preparation {
         let modality = |(name, fitted): (&Name, &Fitted)| (name.clone(), fitted.modality());
-        Preparation { modalities: self.fitted.iter().map(modality).collect() }
+        Preparation { modalities: self.fitted.iter().map(modality).collect(), ..Preparation::default() }
     }
 
     /// Files beside the model, with their content.

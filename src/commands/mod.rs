@@ -6,10 +6,13 @@ pub mod compare;
 pub mod data;
 pub mod embed;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
+pub mod finetune;
 pub mod forward;
 pub mod generate;
 pub mod import;
+pub mod predict;
 pub mod pretrain;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
@@ -20,6 +23,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{
     Data, Error, Recipe,
+    adapt::AdaptError,
     samples::{Dataset, SourceConfig},
 };
 use sensorium_model::ModelError;
@@ -68,6 +72,16 @@ impl SampleArguments {
     /// As given.
     pub fn names(&self) -> String {
         self.data.join(", ")
+    }
+
+    /// The files, folders or globs.
+    pub fn paths(&self) -> &[String] {
+        &self.data
+    }
+
+    /// Other samples, read with the same names of fields.
+    pub fn others(&self, data: &[String]) -> Self {
+        Self { data: data.to_vec(), fields: self.fields.clone() }
     }
 
     pub fn open(&self) -> anyhow::Result<Dataset> {
@@ -135,7 +149,20 @@ pub fn message(error: &anyhow::Error) -> String {
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Error>() {
-        Some(Error::Recipe(_) | Error::Device { .. }) => ExitCode::from(2),
+        Some(
+            Error::Recipe(_)
+            | Error::Device { .. }
+            | Error::Usage(_)
+            | Error::NoLabel { .. }
+            | Error::Prompts { .. }
+            | Error::NoTexts
+            | Error::Adapt(
+                AdaptError::Cases(_)
+                | AdaptError::Recipe(_)
+                | AdaptError::NothingToRead { .. }
+                | AdaptError::OtherRequest { .. },
+            ),
+        ) => ExitCode::from(2),
         Some(Error::Model(ModelError::Impossible { .. } | ModelError::NotJoint(_) | ModelError::Objective(_))) => {
             ExitCode::from(2)
         }

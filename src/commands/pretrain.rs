@@ -15,6 +15,9 @@ pub struct Arguments {
     recipe: RecipeArguments,
     #[command(flatten)]
     device: DeviceArguments,
+    /// Start from a model of ours: modalities of the same name, and the trunk, are taken over
+    #[arg(long, value_name = "MODEL")]
+    from: Option<PathBuf>,
     /// The run directory; one that exists is continued [default: runs/NAME for NAME.toml]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -33,7 +36,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let mut progress = progress_bar("writing samples", arguments.quiet);
     // First, so that a recipe or data that cannot be used leave no run directory behind.
-    let pipeline = Pipeline::open(recipe.clone(), &out.join("data"), &device, &mut progress)?;
+    let from = arguments.from.as_deref();
+    let pipeline = Pipeline::open_from(recipe.clone(), from, &out.join("data"), &device, &mut progress)?;
     let run = RunDirectory::open_or_create(&out)?;
     let display = if arguments.quiet { Display::quiet() } else { Display::auto() };
     let trained = match sensorium::pretrain(pipeline, &run, stop, display)? {

@@ -13,10 +13,11 @@ fn root() -> &'static Path {
 }
 
 /// What each part may depend on; the test of the other direction is that nothing else is here.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("contract", &[]),
     ("state", &["contract"]),
     ("samples", &["contract"]),
+    ("cases", &["contract", "samples"]),
     ("kernels", &["contract"]),
     ("backbone", &["contract", "kernels"]),
     ("modalities", &["contract", "kernels", "backbone"]),
@@ -24,9 +25,26 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("model", &["contract", "state", "kernels", "backbone", "modalities", "objectives"]),
     ("families", &["contract", "state", "kernels", "backbone", "objectives"]),
     ("train", &["contract", "state", "samples", "kernels"]),
-    ("retrieve", &["contract", "state", "samples"]),
-    ("report", &["contract"]),
+    ("retrieve", &["contract", "state", "samples", "metrics"]),
+    ("metrics", &["contract"]),
+    ("report", &["contract", "metrics"]),
     ("recipe", &["contract", "samples", "modalities", "objectives", "model", "train"]),
+    (
+        "adapt",
+        &[
+            "contract",
+            "state",
+            "samples",
+            "cases",
+            "backbone",
+            "modalities",
+            "objectives",
+            "model",
+            "train",
+            "recipe",
+            "metrics",
+        ],
+    ),
     ("datasets", &["contract", "samples"]),
 ];
 

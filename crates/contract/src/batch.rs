@@ -1,4 +1,10 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use rand::RngExt;
 
 use crate::{Arrays, Fault, Modality, Name, Sample, Seed};
 
@@ -12,7 +18,7 @@ pub struct Item {
     pub content: u64,
 }
 
-/// The modalities that a sample has.
+/// The modalities, and the targets, that a sample has.
 pub type Decoded = BTreeMap<Name, Item>;
 
 /// One modality of a batch.
@@ -31,7 +37,7 @@ pub struct Part {
 pub struct Batch {
     /// One key a sample.
     pub keys: Vec<String>,
-    /// What there is of each modality; one that no sample has is absent.
+    /// What there is of each modality and target; one that no sample has is absent.
     pub parts: BTreeMap<Name, Part>,
 }
 
@@ -44,6 +50,18 @@ impl Batch {
     /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// The samples in which any of the given modalities is present, ascending.
+    pub fn rows_with_any(&self, names: &[Name]) -> Vec<usize> {
+        let parts = names.iter().filter_map(|name| self.parts.get(name));
+        parts.flat_map(|part| part.rows.iter().copied()).collect::<BTreeSet<usize>>().into_iter().collect()
+    }
+
+    /// The batch without the parts of these names.
+    pub fn without(&self, names: &[Name]) -> Self {
+        let parts = self.parts.iter().filter(|(name, _)| !names.contains(name));
+        Self { keys: self.keys.clone(), parts: parts.map(|(name, part)| (name.clone(), part.clone())).collect() }
     }
 
     /// The samples in which all of the given modalities are present, ascending.
@@ -84,12 +102,30 @@ impl Part {
     }
 }
 
+/// What a sample should be told by: a label. It travels with the batch as a part of its own, which
+/// no encoder reads.
+pub trait Target: Send + Sync + fmt::Debug {
+    /// The truth of one sample; nothing if it is not known.
+    ///
+    /// # Errors
+    /// A value that the target does not know.
+    fn decode(&self, sample: &Sample) -> Result<Option<Item>, Fault>;
+
+    /// The arrays of several samples, each with a first axis `rows`.
+    fn collate(&self, items: &[Item]) -> Arrays;
+}
+
 /// How samples become batches: the modalities of a recipe, with everything that they learned from
 /// data (tokenizer, column schema).
 #[derive(Clone, Debug, Default)]
 pub struct Preparation {
     /// Modalities by name.
     pub modalities: BTreeMap<Name, Arc<dyn Modality>>,
+    /// What is predicted, by names that no modality has.
+    pub targets: BTreeMap<Name, Arc<dyn Target>>,
+    /// The chance of each modality of a sample to be left out while training, but for one that
+    /// always stays.
+    pub dropout: f32,
 }
 
 impl Preparation {
@@ -101,29 +137,58 @@ impl Preparation {
                 decoded.insert(name.clone(), item);
             }
         }
+        for (name, target) in &self.targets {
+            if let Some(item) = target.decode(sample)? {
+                decoded.insert(name.clone(), item);
+            }
+        }
         Ok(decoded)
     }
 
     /// Random changes that keep the meaning. `seed` is that of the sample in this step.
     pub fn augment(&self, decoded: Decoded, seed: Seed) -> Decoded {
         let augment = |(name, item): (Name, Item)| {
-            let item = self.modalities[&name].augment(item, &mut seed.named(&name).rng());
+            let item = match self.modalities.get(&name) {
+                Some(modality) => modality.augment(item, &mut seed.named(&name).rng()),
+                None => item,
+            };
             (name, item)
         };
-        decoded.into_iter().map(augment).collect()
+        self.drop_modalities(decoded, seed).into_iter().map(augment).collect()
+    }
+
+    fn drop_modalities(&self, mut decoded: Decoded, seed: Seed) -> Decoded {
+        let mut names: Vec<Name> = decoded.keys().filter(|name| self.modalities.contains_key(*name)).cloned().collect();
+        if self.dropout == 0.0 || names.len() < 2 {
+            return decoded;
+        }
+        let mut rng = seed.named("modality dropout").rng();
+        names.remove(rng.random_range(0..names.len()));
+        for name in names {
+            if rng.random::<f32>() < self.dropout {
+                decoded.remove(&name);
+            }
+        }
+        decoded
     }
 
     /// A batch of decoded samples.
     pub fn collate(&self, samples: Vec<(String, Decoded)>) -> Batch {
         let (keys, mut decoded): (Vec<_>, Vec<_>) = samples.into_iter().unzip();
         let mut parts = BTreeMap::new();
-        for (name, modality) in &self.modalities {
+        let mut gather = |name: &Name, collate: &dyn Fn(&[Item]) -> Arrays| {
             let take = |(row, decoded): (usize, &mut Decoded)| decoded.remove(name).map(|item| (row, item));
             let (rows, items): (Vec<usize>, Vec<Item>) = decoded.iter_mut().enumerate().filter_map(take).unzip();
             if !rows.is_empty() {
                 let content = items.iter().map(|item| item.content).collect();
-                parts.insert(name.clone(), Part { rows, arrays: modality.collate(&items), content });
+                parts.insert(name.clone(), Part { rows, arrays: collate(&items), content });
             }
+        };
+        for (name, modality) in &self.modalities {
+            gather(name, &|items| modality.collate(items));
+        }
+        for (name, target) in &self.targets {
+            gather(name, &|items| target.collate(items));
         }
         Batch { keys, parts }
     }

@@ -30,13 +30,13 @@ mod system;
 mod tokens;
 
 pub use array::{Array, Arrays, tensor_bool, tensor_f32, tensor_i64};
-pub use batch::{Batch, Decoded, Item, Part, Preparation};
 pub use constant::Constants;
+pub use batch::{Batch, Decoded, Item, Part, Preparation, Target};
 pub use fault::{Fault, SampleFault};
 pub use loss::{Loss, LossPart, LossSummary};
 pub use modality::{Head, MaskTarget, Masked, Modality, Truth, Values};
 pub use name::Name;
-pub use pass::{Attention, Corruption, Outputs, Pass, PassOutput, PassPlan};
+pub use pass::{Attention, Corruption, Outputs, Pass, PassOutput, PassPlan, Presence};
 pub use sample::{Sample, Value};
 pub use seed::{Rng, Seed};
 pub use system::{Embedder, Embeddings, Objective, StepContext, StepGradients, Trainable};

@@ -28,16 +28,28 @@ pub enum Corruption {
     Mismatched,
 }
 
+/// Which samples of a batch a pass of several modalities reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Presence {
+    /// Those in which all its modalities are present.
+    #[default]
+    All,
+    /// Those in which any is. The tokens of what a sample lacks are hidden from its others, so that
+    /// a missing modality is the same as one that the model does not have.
+    Any,
+}
+
 /// One reading of a batch by the backbone: which modalities it sees, and how.
 ///
-/// A batch goes through each distinct pass once, on the samples in which all its modalities are
-/// present.
+/// A batch goes through each distinct pass once, on the samples that [`Presence`] says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pass {
     /// The modalities, in the order in which their tokens stand.
     pub modalities: Vec<Name>,
     /// What is done to the input.
     pub corruption: Corruption,
+    /// Which samples take part.
+    pub presence: Presence,
 }
 
 impl Pass {
@@ -48,7 +60,16 @@ impl Pass {
 
     /// The undisturbed pass of several modalities together.
     pub fn joint(names: &[Name]) -> Self {
-        Self { modalities: names.to_vec(), corruption: Corruption::None }
+        Self { modalities: names.to_vec(), corruption: Corruption::None, presence: Presence::All }
+    }
+
+    /// The undisturbed pass of whatever there is of these modalities in a sample.
+    pub fn any(names: &[Name]) -> Self {
+        match names {
+            // Of one modality it is the pass of that modality.
+            [name] => Self::of(name),
+            names => Self { presence: Presence::Any, ..Self::joint(names) },
+        }
     }
 
     /// The same pass with its input disturbed.
@@ -60,7 +81,7 @@ impl Pass {
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.modalities.iter().map(|name| &**name).collect();
-        f.write_str(&names.join(" + "))?;
+        f.write_str(&names.join(if self.presence == Presence::Any { " or " } else { " + " }))?;
         match self.corruption {
             Corruption::None => Ok(()),
             Corruption::Masked => f.write_str(" masked"),
@@ -93,7 +114,7 @@ pub struct PassOutput {
     pub embedding: Option<Tensor<2>>,
 }
 
-/// The outputs of a batch's passes. A pass for which no sample had all modalities is absent.
+/// The outputs of a batch's passes. A pass that no sample takes part in is absent.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs(pub Vec<PassOutput>);
 

@@ -23,6 +23,18 @@ impl Value {
         }
     }
 
+    /// The names of several labels: a list's, or those between semicolons of a text; nothing for bytes.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::List(values) => values.iter().map(|value| Some(value.as_text()?.trim().to_owned())).collect(),
+            single => {
+                let text = single.as_text()?;
+                Some(text.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+            }
+        }
+    }
+
     /// What kind of value this is, for messages.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,14 +1,24 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use burn::{module::Module, optim::GradientsParams};
 use ndarray::Array2;
 
-use crate::{Batch, Constants, Loss, LossSummary, Name, Outputs, Pass, PassPlan, Seed};
+use crate::{Batch, Constants, Loss, LossSummary, Name, Outputs, Pass, PassPlan, Seed, Target};
 
 /// A loss that reads the outputs of passes.
 pub trait Objective {
     /// The passes that [`Objective::loss`] reads.
     fn passes(&self) -> Vec<Pass>;
+
+    /// The truths that the loss compares with, by the names of their parts in a batch.
+    fn targets(&self) -> BTreeMap<Name, Arc<dyn Target>> {
+        BTreeMap::new()
+    }
+
+    /// The chance of each modality of a sample to be left out while training.
+    fn modality_dropout(&self) -> f32 {
+        0.0
+    }
 
     /// The loss is asked for in one of so many steps; at least 1.
     fn every(&self) -> u64 {
@@ -25,7 +35,7 @@ pub trait Objective {
 
     /// How many items each part of [`Objective::loss`] will be the mean of, by name. Asked only of
     /// objectives that do not compare samples, to weigh the pieces of a large batch.
-    fn items(&self, _plans: &[PassPlan]) -> BTreeMap<String, usize> {
+    fn items(&self, _plans: &[PassPlan], _pieces: &[Batch]) -> BTreeMap<String, usize> {
         BTreeMap::new()
     }
 

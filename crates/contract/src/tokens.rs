@@ -121,6 +121,7 @@ pub struct Pooled {
 pub struct Features {
     /// The tokens after the last block, `[rows, tokens, width]`.
     pub tokens: Tokens,
-    /// One vector for each modality in the pass.
+    /// One vector for each modality in the pass, but for those that no sample of the batch has;
+    /// without meaning in a row that lacks the modality.
     pub pooled: Vec<Pooled>,
 }

@@ -19,6 +19,8 @@ pub const LINEAGE: &str = "lineage.json";
 const ARCHITECTURE: &str = "model.toml";
 const WEIGHTS: &str = "model.safetensors";
 const PROBE: &str = "probe.safetensors";
+/// What a head's recorded answers begin with.
+const HEAD: &str = "head";
 /// Largest difference of an answer's elements that rounding may cause between builds and devices.
 const ROUNDING: f32 = 1e-3;
 
@@ -75,13 +77,16 @@ pub fn verify_answers(model: &Model, path: &Path) -> Result<(), ModelError> {
     let path = path.join(PROBE);
     let arrays = read_arrays(&path)?;
     let model = model.valid();
-    let (batch, answers) = probe(model.preparation().modalities.keys(), &arrays);
-    for (name, found) in model.embed(&batch) {
-        let Some(Array::F32(expected)) = answers.get(&name) else { continue };
-        let distance = found.vectors.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        if distance > ROUNDING || found.vectors.len() != expected.len() {
-            let modality = name.to_string();
-            return Err(ModelError::Answers { path, modality, found: distance, allowed: ROUNDING });
+    let batch = probe(model.preparation().modalities.keys(), &arrays);
+    let vectors = model.embed(&batch).into_iter();
+    let vectors = vectors.map(|(name, found)| (name.to_string(), Array::F32(found.vectors.into_dyn())));
+    for (name, found) in vectors.chain(heads(&model, &batch)) {
+        let (Some(Array::F32(expected)), Array::F32(found)) = (arrays.get(&format!("out.{name}")), found) else {
+            continue;
+        };
+        let distance = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        if distance > ROUNDING || found.len() != expected.len() {
+            return Err(ModelError::Answers { path, modality: name, found: distance, allowed: ROUNDING });
         }
     }
     Ok(())
@@ -93,15 +98,24 @@ fn recorded(model: &Model, batch: &Batch) -> BTreeMap<String, Array> {
         part.arrays.iter().map(move |(array, values)| (format!("in.{name}.{array}"), values.clone()))
     });
     let outputs = model.embed(batch).into_iter();
-    inputs.chain(outputs.map(|(name, out)| (format!("out.{name}"), Array::F32(out.vectors.into_dyn())))).collect()
+    let outputs = outputs.map(|(name, out)| (format!("out.{name}"), Array::F32(out.vectors.into_dyn())));
+    inputs.chain(outputs).chain(heads(model, batch).map(|(name, said)| (format!("out.{name}"), said))).collect()
 }
 
-fn probe<'a>(
-    names: impl Iterator<Item = &'a Name>,
-    arrays: &BTreeMap<String, Array>,
-) -> (Batch, BTreeMap<Name, Array>) {
+/// What the head says of the samples that have each modality, of that modality alone, as
+/// `HEAD.MODALITY`.
+fn heads(model: &Model, batch: &Batch) -> impl Iterator<Item = (String, Array)> {
+    let names: Vec<Name> = model.preparation().modalities.keys().cloned().collect();
+    let alone = |name: &Name| {
+        let others: Vec<Name> = names.iter().filter(|other| *other != name).cloned().collect();
+        let said = model.say(&batch.without(&others))?;
+        Some((format!("{HEAD}.{name}"), Array::F32(said.logits.into_dyn())))
+    };
+    names.iter().filter_map(alone).collect::<Vec<_>>().into_iter()
+}
+
+fn probe<'a>(names: impl Iterator<Item = &'a Name>, arrays: &BTreeMap<String, Array>) -> Batch {
     let mut batch = Batch::default();
-    let mut answers = BTreeMap::new();
     for name in names {
         let prefix = format!("in.{name}.");
         let own = arrays.iter().filter_map(|(key, array)| Some((key.strip_prefix(&prefix)?, array)));
@@ -110,9 +124,8 @@ fn probe<'a>(
         // The recorded samples of different modalities need not be the same ones.
         batch.parts.insert(name.clone(), Part { rows: (0..rows).collect(), arrays: own, content: vec![0; rows] });
         batch.keys.resize(batch.keys.len().max(rows), String::new());
-        answers.extend(arrays.get(&format!("out.{name}")).map(|array| (name.clone(), array.clone())));
     }
-    (batch, answers)
+    batch
 }
 
 fn write(path: &Path, content: &str) -> Result<(), StateError> {

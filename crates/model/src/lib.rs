@@ -6,9 +6,11 @@ mod embed;
 mod error;
 mod flops;
 mod gradients;
+mod leave_out;
 mod model;
 mod pieces;
 mod plan;
+mod predict;
 #[cfg(test)]
 mod tests;
 mod trunks;
@@ -18,4 +20,5 @@ pub use directory::{CARD, LINEAGE, load, save, verify_answers};
 pub use error::ModelError;
 pub use model::Model;
 pub use plan::BatchPlan;
+pub use predict::Said;
 pub use trunks::Trunks;

@@ -14,7 +14,7 @@ use sensorium_objectives::{AnyObjective, ObjectiveConfig, Surroundings};
 
 use crate::{
     Architecture, BatchPlan, ModelError, Trunks,
-    plan::{Input, InputKey, PlannedPass},
+    plan::{Input, InputKey, Places, PlannedPass},
     trunks::Stage,
 };
 
@@ -75,7 +75,7 @@ impl Model {
             projections: names.iter().map(projection).collect(),
             parts: Arc::new(Parts {
                 architecture: architecture.clone(),
-                preparation: modalities.preparation(),
+                preparation: preparation(&modalities, &objectives)?,
                 passes: passes(&objectives, architecture)?,
                 modalities,
                 names,
@@ -129,11 +129,12 @@ impl Model {
         };
         let stages: BTreeMap<InputKey, (Stage, usize)> = plan.inputs.iter().map(alone).collect();
         let output = |pass: &PlannedPass| {
-            let stage = |(key, places): (InputKey, &Vec<usize>)| {
-                let (stage, rows) = stages[&key].clone();
+            let stage = |(key, places): (&InputKey, &Places)| {
+                let (stage, rows) = stages[key].clone();
                 (self.number(&key.0), stage.select(places, rows))
             };
-            let features = self.trunks.together(pass.inputs().map(stage).collect());
+            let jointly = pass.plan.pass.modalities.len() > 1;
+            let features = self.trunks.together(pass.inputs().map(stage).collect(), jointly);
             let pass = pass.plan.clone();
             let embedding =
                 is_embedding(&pass.pass).then(|| self.project(&pass.pass.modalities[0], &features.pooled[0].vector));
@@ -143,7 +144,7 @@ impl Model {
     }
 
     /// `[rows, width]` → `[rows, embedding]` of length 1
-    fn project(&self, name: &Name, pooled: &Tensor<2>) -> Tensor<2> {
+    pub(crate) fn project(&self, name: &Name, pooled: &Tensor<2>) -> Tensor<2> {
         let projected = self.projections[self.number(name)].forward(pooled.clone());
         let length = projected.clone().square().sum_dim(1).sqrt().clamp_min(1e-12); // [rows, 1]
         projected / length
@@ -167,6 +168,22 @@ fn lcm(a: u64, b: u64) -> u64 {
         (x, y) = (y, x % y);
     }
     a / x * b
+}
+
+/// Samples to batches with everything that the objectives ask of them.
+fn preparation(modalities: &Modalities, objectives: &[AnyObjective]) -> Result<Preparation, ModelError> {
+    let mut preparation = modalities.preparation();
+    for objective in objectives {
+        preparation.targets.extend(objective.targets());
+        preparation.dropout = preparation.dropout.max(objective.modality_dropout());
+    }
+    match preparation.targets.keys().find(|name| preparation.modalities.contains_key(*name)) {
+        None => Ok(preparation),
+        Some(name) => {
+            let problem = format!("the label `{name}` has the name of a modality");
+            Err(ModelError::Impossible { key: "objectives".into(), problem })
+        }
+    }
 }
 
 /// Whether a pass gives a vector of the common space.

@@ -28,7 +28,7 @@ impl Model {
         let plans: Vec<BatchPlan> = pieces.iter().map(plan).collect();
         let mut sum = GradientsAccumulator::new();
         let compared = self.compare(pieces, context, &mut sum);
-        let items = self.items(&plans, context.step);
+        let items = self.items(&plans, pieces, context.step);
         let mut parts = BTreeMap::new();
         for (piece, (batch, plan)) in pieces.iter().zip(&plans).enumerate() {
             let outputs = self.forward(plan);
@@ -84,9 +84,9 @@ impl Model {
     }
 
     /// Items of each part over all pieces.
-    fn items(&self, plans: &[BatchPlan], step: u64) -> BTreeMap<String, usize> {
+    fn items(&self, plans: &[BatchPlan], pieces: &[Batch], step: u64) -> BTreeMap<String, usize> {
         let all: Vec<PassPlan> = plans.iter().flat_map(BatchPlan::pass_plans).cloned().collect();
-        self.local_objectives(step).flat_map(|objective| objective.items(&all)).collect()
+        self.local_objectives(step).flat_map(|objective| objective.items(&all, pieces)).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sensorium_contract::{
-    Arrays, Batch, Corruption, MaskTarget, Name, Pass, PassPlan, Preparation, Rng, StepContext, Truth,
+    Arrays, Batch, Corruption, MaskTarget, Name, Pass, PassPlan, Preparation, Presence, Rng, StepContext, Truth,
 };
 
 /// One modality of a batch as an encoder reads it, plain or with hidden tokens.
@@ -19,18 +19,20 @@ pub(crate) struct Input {
 /// Which input of a modality, and whether its tokens are hidden.
 pub(crate) type InputKey = (Name, bool);
 
-/// A pass, with the places of its rows in each modality's input.
+/// A pass, with the places of its rows in the inputs that it reads.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedPass {
     pub plan: PassPlan,
-    pub places: Vec<Vec<usize>>,
+    inputs: Vec<(InputKey, Places)>,
 }
 
+/// Where the rows of a pass are in one modality's input; nothing for a row that lacks the modality.
+pub(crate) type Places = Vec<Option<usize>>;
+
 impl PlannedPass {
-    /// The inputs that the pass reads, in the order of its modalities.
-    pub fn inputs(&self) -> impl Iterator<Item = (InputKey, &Vec<usize>)> {
-        let masked = self.plan.pass.corruption == Corruption::Masked;
-        self.plan.pass.modalities.iter().map(move |name| (name.clone(), masked)).zip(&self.places)
+    /// The inputs that the pass reads, in the order of its modalities; one that no row has is absent.
+    pub fn inputs(&self) -> impl Iterator<Item = (&InputKey, &Places)> {
+        self.inputs.iter().map(|(key, places)| (key, places))
     }
 }
 
@@ -59,7 +61,10 @@ impl BatchPlan {
     }
 
     fn add(&mut self, batch: &Batch, pass: &Pass, preparation: &Preparation, context: StepContext) {
-        let rows = batch.rows_with(&pass.modalities);
+        let rows = match pass.presence {
+            Presence::All => batch.rows_with(&pass.modalities),
+            Presence::Any => batch.rows_with_any(&pass.modalities),
+        };
         let (rows, last) = match pass.corruption {
             Corruption::Mismatched => mismatched(batch, pass, rows),
             _ => (rows.clone(), rows),
@@ -68,20 +73,19 @@ impl BatchPlan {
             return;
         }
         let masked = pass.corruption == Corruption::Masked;
-        let mut places = Vec::with_capacity(pass.modalities.len());
+        let mut inputs = Vec::with_capacity(pass.modalities.len());
         let mut targets = Vec::new();
-        for (at, name) in pass.modalities.iter().enumerate() {
+        for (at, name) in pass.modalities.iter().enumerate().filter(|(_, name)| batch.parts.contains_key(*name)) {
             let key = (name.clone(), masked);
-            let input = self.inputs.entry(key).or_insert_with(|| Input::new(batch, name, masked, preparation, context));
+            let new = || Input::new(batch, name, masked, preparation, context);
+            let input = self.inputs.entry(key.clone()).or_insert_with(new);
             let own = if at + 1 == pass.modalities.len() { &last } else { &rows };
-            // `rows_with` gave rows that have every modality of the pass, and an input holds all rows of its own.
-            let place =
-                |row: &usize| input.rows.binary_search(row).unwrap_or_else(|_| panic!("row {row} lacks `{name}`"));
-            let own: Vec<usize> = own.iter().map(place).collect();
-            targets.extend(input.targets.iter().map(|target| of_places(target, &own)));
-            places.push(own);
+            // An input holds all rows that have its modality.
+            let places: Places = own.iter().map(|row| input.rows.binary_search(row).ok()).collect();
+            targets.extend(input.targets.iter().map(|target| of_places(target, &places)));
+            inputs.push((key, places));
         }
-        self.passes.push(PlannedPass { plan: PassPlan { pass: pass.clone(), rows, targets }, places });
+        self.passes.push(PlannedPass { plan: PassPlan { pass: pass.clone(), rows, targets }, inputs });
     }
 }
 
@@ -112,11 +116,13 @@ fn mismatched(batch: &Batch, pass: &Pass, rows: Vec<usize>) -> (Vec<usize>, Vec<
 }
 
 /// The targets of some of an input's rows, renumbered to their order in `places`.
-fn of_places(target: &MaskTarget, places: &[usize]) -> MaskTarget {
-    if places.iter().enumerate().all(|(at, &place)| at == place) && target.rows.iter().all(|&row| row < places.len()) {
+fn of_places(target: &MaskTarget, places: &[Option<usize>]) -> MaskTarget {
+    let identity = places.iter().enumerate().all(|(at, &place)| place == Some(at));
+    if identity && target.rows.iter().all(|&row| row < places.len()) {
         return target.clone();
     }
-    let position: BTreeMap<usize, usize> = places.iter().enumerate().map(|(at, &place)| (place, at)).collect();
+    let known = places.iter().enumerate().filter_map(|(at, place)| Some(((*place)?, at)));
+    let position: BTreeMap<usize, usize> = known.collect();
     let kept: Vec<usize> = (0..target.rows.len()).filter(|&at| position.contains_key(&target.rows[at])).collect();
     let truth = match &target.truth {
         Truth::Classes(classes) => Truth::Classes(kept.iter().map(|&at| classes[at]).collect()),

@@ -1,6 +1,6 @@
 use burn::{
     module::{Module, Param},
-    tensor::{Bool, Device, Tensor, TensorData},
+    tensor::{Bool, Device, Int, Tensor, TensorData},
 };
 use sensorium_backbone::{Draw, Linear, Transformer, param};
 use sensorium_contract::{Features, Name, Seed, Tokens};
@@ -81,17 +81,18 @@ impl Trunks {
         }
     }
 
-    /// The features of a pass from the stages of its modalities.
+    /// The features of a pass from the stages of its modalities; `jointly` if it may have several,
+    /// whatever number of them this batch holds.
     ///
     /// # Panics
     /// For several modalities in a topology that cannot read them together: building a model
     /// excludes it.
-    pub(crate) fn together(&self, mut stages: Vec<(usize, Stage)>) -> Features {
-        match (self, stages.len()) {
+    pub(crate) fn together(&self, mut stages: Vec<(usize, Stage)>, jointly: bool) -> Features {
+        match (self, jointly) {
             (Self::Shared(shared), _) => {
                 shared.trunk.forward(Tokens::concat(stages.into_iter().map(|(_, stage)| stage.into_tokens()).collect()))
             }
-            (_, 1) => stages.remove(0).1.into_features(),
+            (_, false) => stages.remove(0).1.into_features(),
             (Self::Fused(fused), _) => {
                 let bridged = stages.into_iter().map(|(modality, stage)| fused.bridged(modality, stage.into_tokens()));
                 fused.joint.forward(Tokens::concat(bridged.collect()))
@@ -140,17 +141,25 @@ impl Stage {
         }
     }
 
-    /// The given rows in the given order.
-    pub(crate) fn select(self, places: &[usize], of: usize) -> Self {
-        if places.len() == of && places.iter().enumerate().all(|(at, &place)| at == place) {
+    /// The given rows in the given order. All tokens of a row without a place are hidden.
+    pub(crate) fn select(self, places: &[Option<usize>], of: usize) -> Self {
+        if places.len() == of && places.iter().enumerate().all(|(at, &place)| place == Some(at)) {
             return self;
         }
         let select = |tokens: Tokens| {
-            let index: Vec<i64> = places.iter().map(|&place| place as i64).collect();
-            let index = Tensor::from_data(TensorData::from(index.as_slice()), &tokens.values.device().inner());
+            let device = tokens.values.device().inner();
+            // What stands in a hidden place is never read.
+            let index: Vec<i64> = places.iter().map(|place| place.unwrap_or(0) as i64).collect();
+            let index = Tensor::from_data(TensorData::from(index.as_slice()), &device);
+            let mask = match places.contains(&None) {
+                true => Some(tokens.full_mask()),
+                false => tokens.mask,
+            };
+            let real: Vec<i64> = places.iter().map(|place| place.is_some() as i64).collect();
+            let real = Tensor::<1, Int>::from_data(TensorData::from(real.as_slice()), &device).unsqueeze_dim::<2>(1);
             // Through integers: of booleans, flex's `select` makes bytes, which join no other mask.
-            let rows_of = |mask: Tensor<2, Bool>| mask.int().select(0, index.clone()).equal_scalar(1);
-            let mask = tokens.mask.map(rows_of);
+            let rows_of = |mask: Tensor<2, Bool>| (mask.int().select(0, index.clone()) * real).equal_scalar(1);
+            let mask = mask.map(rows_of);
             Tokens { values: tokens.values.select(0, index), mask, segments: tokens.segments }
         };
         match self {

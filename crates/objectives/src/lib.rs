@@ -6,13 +6,14 @@ mod masked;
 mod matching;
 mod pairs;
 mod sigmoid;
+mod supervised;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use burn::{module::Module, tensor::Device};
-use sensorium_contract::{Batch, Constants, Head, Loss, Name, Objective, Outputs, Pass, PassPlan, Seed};
+use sensorium_contract::{Batch, Constants, Head, Loss, Name, Objective, Outputs, Pass, PassPlan, Seed, Target};
 use serde::{Deserialize, Serialize};
 
 pub use contrastive::{Contrastive, ContrastiveConfig, info_nce};
@@ -21,6 +22,7 @@ pub use masked::{MaskedModelling, MaskedModellingConfig};
 pub use matching::{Matching, MatchingConfig};
 pub use pairs::Duplicates;
 pub use sigmoid::{PairwiseSigmoid, PairwiseSigmoidConfig, pairwise_sigmoid};
+pub use supervised::{Answer, Supervised, SupervisedConfig, Task};
 
 /// What an objective is built for.
 pub struct Surroundings<'a> {
@@ -101,6 +103,12 @@ macro_rules! objectives {
             fn passes(&self) -> Vec<Pass> {
                 match self { $(Self::$variant(objective) => objective.passes(),)* }
             }
+            fn targets(&self) -> BTreeMap<Name, Arc<dyn Target>> {
+                match self { $(Self::$variant(objective) => objective.targets(),)* }
+            }
+            fn modality_dropout(&self) -> f32 {
+                match self { $(Self::$variant(objective) => objective.modality_dropout(),)* }
+            }
             fn every(&self) -> u64 {
                 match self { $(Self::$variant(objective) => objective.every(),)* }
             }
@@ -110,8 +118,8 @@ macro_rules! objectives {
             fn loss(&self, outputs: &Outputs, batch: &Batch) -> Loss {
                 match self { $(Self::$variant(objective) => objective.loss(outputs, batch),)* }
             }
-            fn items(&self, plans: &[PassPlan]) -> BTreeMap<String, usize> {
-                match self { $(Self::$variant(objective) => objective.items(plans),)* }
+            fn items(&self, plans: &[PassPlan], pieces: &[Batch]) -> BTreeMap<String, usize> {
+                match self { $(Self::$variant(objective) => objective.items(plans, pieces),)* }
             }
             fn add_truths(&self, plans: &[PassPlan], constants: &mut Constants) {
                 match self { $(Self::$variant(objective) => objective.add_truths(plans, constants),)* }
@@ -125,4 +133,5 @@ objectives! {
     PairwiseSigmoid(PairwiseSigmoid, PairwiseSigmoidConfig);
     MaskedModelling(MaskedModelling, MaskedModellingConfig);
     Matching(Matching, MatchingConfig);
+    Supervised(Supervised, SupervisedConfig);
 }

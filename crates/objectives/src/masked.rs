@@ -190,7 +190,7 @@ impl Objective for MaskedModelling {
         Loss { parts: self.routes.iter().filter_map(part).collect() }
     }
 
-    fn items(&self, plans: &[PassPlan]) -> BTreeMap<String, usize> {
+    fn items(&self, plans: &[PassPlan], _pieces: &[Batch]) -> BTreeMap<String, usize> {
         let count = |route: &Route| {
             let plans = plans.iter().filter(|plan| plan.pass == route.pass);
             let items = plans.flat_map(|plan| route.targets(plan)).map(|target| target.rows.len()).sum();

@@ -108,7 +108,7 @@ impl Objective for Matching {
         Loss { parts: self.losses(outputs).into_iter().collect() }
     }
 
-    fn items(&self, plans: &[PassPlan]) -> BTreeMap<String, usize> {
+    fn items(&self, plans: &[PassPlan], _pieces: &[Batch]) -> BTreeMap<String, usize> {
         let read = self.passes();
         let items = plans.iter().filter(|plan| read.contains(&plan.pass)).map(|plan| plan.rows.len()).sum();
         BTreeMap::from([(self.name(), items)])

@@ -229,7 +229,7 @@ fn the_best_constant_is_entropy_and_variance() {
     // Column 0 is 1, 3, 5 (variance 8/3), column 1 is 10, 10, 4 (variance 8): 16/3 for each of three items; the one
     // class of the fourth is sure.
     assert_close(f64::from(constants["masked b"]), 16.0 / 3.0 * 3.0 / 4.0);
-    let items = objective.items(&seen);
+    let items = objective.items(&seen, &[]);
     assert_eq!(items, BTreeMap::from([("masked a".to_owned(), 4), ("masked b".to_owned(), 4)]));
     assert!(least_losses(&objective, &[]).is_empty());
 }

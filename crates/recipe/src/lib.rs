@@ -10,4 +10,5 @@ mod tests;
 
 pub use data::{Builtin, DataConfig};
 pub use error::{Hint, Line, RecipeError};
+pub use overrides::apply as apply_override;
 pub use recipe::{Expectation, Recipe};

@@ -5,7 +5,10 @@ use toml::{Table, Value};
 use crate::RecipeError;
 
 /// Changes a recipe by `a.b.0.c=value`, where the value is TOML or else a text.
-pub(crate) fn apply(recipe: Table, given: &str) -> Result<Table, RecipeError> {
+///
+/// # Errors
+/// [`RecipeError::Override`] if it is not `key=value`, or sets what cannot be.
+pub fn apply(recipe: Table, given: &str) -> Result<Table, RecipeError> {
     let wrong = |problem: String| RecipeError::Override { given: given.to_owned(), problem };
     let (key, value) = given.split_once('=').ok_or_else(|| wrong("expected key=value".into()))?;
     let way: Vec<&str> = key.trim().split('.').collect();

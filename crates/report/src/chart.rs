@@ -19,6 +19,8 @@ pub struct Chart {
     pub log_y: bool,
     /// Horizontal lines to compare with.
     pub references: Vec<Reference>,
+    /// Whether the legend leaves out where each line ends, which says nothing of a curve that does not run in time.
+    pub plain: bool,
 }
 
 /// One line of a chart.
@@ -32,6 +34,8 @@ pub struct Series {
     pub dashed: bool,
     /// Whether to draw the points faint and their trend strong.
     pub smooth: bool,
+    /// Whether to draw the points alone, in any order of x.
+    pub scattered: bool,
     /// Which colour of the palette; its place among the series if not given.
     pub colour: Option<usize>,
 }
@@ -122,7 +126,7 @@ fn legend(chart: &Chart) -> Markup {
                 li class=(series.class(place)) data-series=(place) {
                     i .dashed[series.is_dashed(place)] {}
                     @if named(series) { span { (series.name) } }
-                    @if let Some(last) = series.last(chart.log_y) { " " b { (number::short(last)) } }
+                    @if let Some(last) = series.last(chart.log_y).filter(|_| !chart.plain) { " " b { (number::short(last)) } }
                 }
             }
         }

@@ -26,6 +26,9 @@ pub(crate) struct Lines {
 pub(crate) fn lines(series: &Series, log: bool) -> Lines {
     let usable = |point: &&Point| point.0.is_finite() && point.1.is_finite() && (!log || point.1 > 0.0);
     let points: Vec<Point> = series.points.iter().filter(usable).copied().collect();
+    if series.scattered {
+        return Lines { faint: Vec::new(), strong: points };
+    }
     if !series.smooth || points.len() < 20 {
         return Lines { faint: Vec::new(), strong: thin_noisy(&points, 600) };
     }
@@ -114,7 +117,7 @@ fn axes(chart: &Chart, frame: &Frame) -> Markup {
 }
 
 fn series_lines(frame: &Frame, series: &Series, lines: &Lines, place: usize) -> Markup {
-    let few = lines.strong.len() <= 30;
+    let dots = series.scattered || lines.strong.len() <= 30;
     html! {
         g class={ "series " (series.class(place)) } data-series=(place) data-name=(series.name) data-points=(values(&lines.strong)) {
             @if !lines.faint.is_empty() {
@@ -124,8 +127,8 @@ fn series_lines(frame: &Frame, series: &Series, lines: &Lines, place: usize) -> 
                     path .faint d=(path(frame, &lines.faint)) {}
                 }
             }
-            path .strong.dashed[series.is_dashed(place)] d=(path(frame, &lines.strong)) {}
-            @if few {
+            @if !series.scattered { path .strong.dashed[series.is_dashed(place)] d=(path(frame, &lines.strong)) {} }
+            @if dots {
                 @for point in &lines.strong {
                     circle cx=(round(frame.x(point.0))) cy=(round(frame.y(point.1))) r="3" {}
                 }

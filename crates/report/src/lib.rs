@@ -9,9 +9,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod axis;
+mod bars;
 mod chart;
 mod draw;
+mod matrix;
 mod media;
+mod metrics;
 mod number;
 mod page;
 mod smooth;
@@ -21,8 +24,11 @@ mod tests;
 mod training;
 mod wall;
 
+pub use bars::{Bar, Bars};
 pub use chart::{Chart, Reference, Series};
+pub use matrix::Matrix;
 pub use media::Media;
+pub use metrics::metric_sections;
 pub use page::{Page, Section, render};
 pub use table::{Cell, Table, recall_matrix};
 pub use training::training_sections;

@@ -1,8 +1,10 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    Chart, Table, Wall,
+    Bars, Chart, Matrix, Media, Table, Wall,
+    bars::bars,
     chart::{Size, chart},
+    matrix::matrix,
     media::Store,
     table::table,
     wall::wall,
@@ -35,6 +37,26 @@ pub enum Section {
         /// The charts.
         charts: Vec<Chart>,
     },
+    /// Bars beside each other.
+    Bars {
+        /// Stands above.
+        title: String,
+        /// What a reader must know of them; may be empty.
+        note: String,
+        /// The drawings.
+        bars: Vec<Bars>,
+    },
+    /// Pictures and sounds to be looked at closely, beside each other.
+    Gallery {
+        /// Stands above.
+        title: String,
+        /// What a reader must know of them; may be empty.
+        note: String,
+        /// What each is, and it.
+        items: Vec<(String, Vec<Media>)>,
+    },
+    /// What was taken for what.
+    Matrix(Matrix),
     /// A table.
     Table(Table),
     /// Queries with their answers.
@@ -113,7 +135,13 @@ impl Block<'_> {
     fn title(&self) -> &str {
         match self {
             Self::One(Section::Chart(chart)) => &chart.title,
-            Self::One(Section::ChartGrid { title, .. } | Section::Prose { title, .. }) => title,
+            Self::One(
+                Section::ChartGrid { title, .. }
+                | Section::Bars { title, .. }
+                | Section::Gallery { title, .. }
+                | Section::Prose { title, .. },
+            ) => title,
+            Self::One(Section::Matrix(matrix)) => &matrix.title,
             Self::One(Section::Table(table)) => &table.title,
             Self::One(Section::Wall(wall)) => &wall.title,
             Self::Walls(walls) => match walls.as_slice() {
@@ -147,6 +175,17 @@ fn single(section: &Section, store: &mut Store) -> Markup {
             @let size = if matches!(charts.len(), 2 | 4) { Size::Half } else { Size::Third };
             div .charts.halves[size == Size::Half] { @for one in charts { (chart(one, size)) } }
         },
+        Section::Bars { note, bars: all, .. } => html! {
+            @if !note.is_empty() { p .note { (note) } }
+            div .charts { @for one in all { (bars(one)) } }
+        },
+        Section::Gallery { note, items, .. } => html! {
+            @if !note.is_empty() { p .note { (note) } }
+            div .charts { @for (caption, media) in items {
+                figure .drawing.large { figcaption { h3 { (caption) } } (store.show(media)) }
+            } }
+        },
+        Section::Matrix(one) => matrix(one),
         Section::Table(one) => table(one),
         Section::Wall(one) => wall(one, store),
         Section::Prose { text, .. } => {

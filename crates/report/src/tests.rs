@@ -37,7 +37,11 @@ fn full_page(text: &str) -> Page {
         series: vec![Series::new(text, points).smoothed(), Series::new(text, vec![(1.0, 2.0), (2.0, f64::NAN)])],
         references: vec![Reference { label: word(), value: 3.0 }],
         log_y: true,
+        plain: false,
     };
+    let bar = || Bar { name: word(), detail: word(), value: Some(-0.5), interval: Some([-1.0, f64::NAN]) };
+    let bars = || Bars { title: word(), note: word(), bars: vec![bar(), Bar::default()], full: None };
+    let matrix = Matrix { title: word(), note: word(), names: vec![word(); 2], counts: vec![vec![3, 0], vec![0, 0]] };
     let cells = vec![
         Cell::Text(word()),
         Cell::Empty,
@@ -55,6 +59,10 @@ fn full_page(text: &str) -> Page {
             Section::Chart(chart.clone()),
             Section::ChartGrid { title: word(), note: word(), charts: vec![chart, Chart::default()] },
             Section::Table(table),
+            Section::Bars { title: word(), note: word(), bars: vec![bars(), Bars::default()] },
+            Section::Matrix(matrix),
+            Section::Gallery { title: word(), note: word(), items: vec![(word(), vec![sound(), Media::Text(word())])] },
+            Section::Matrix(Matrix::default()),
             Section::Wall(wall.clone()),
             Section::Wall(wall),
             Section::Prose { title: word(), text: word() },
@@ -182,4 +190,37 @@ fn recall_is_drawn_over_epochs_where_they_are_known() {
     let sections = training_sections(&log, "");
     let Section::ChartGrid { charts, .. } = &sections[1] else { panic!("{sections:?}") };
     assert_eq!((charts[0].x_label.as_str(), charts[0].series[0].points[0]), ("epoch", (1.5, 0.25)));
+}
+
+#[test]
+fn metrics_become_a_table_charts_bars_and_a_matrix() {
+    let measure = |metric: &str| format!(r#"{{"metric":"{metric}","value":0.75,"interval":[0.5,0.9]}}"#);
+    let group = |name: &str, rows| format!(r#"{{"name":"{name}","rows":{rows},"measures":[{}]}}"#, measure("AUROC"));
+    let class = |name: &str| format!(r#"{{"name":"{name}","rows":2,"precision":0.5,"recall":null,"f1":0.25}}"#);
+    let json = format!(
+        r#"{{"rows":4,"measures":[{},{}],"groupings":[{{"name":"sex","groups":[{},{}]}}],"detail":{{"kind":"classes",
+        "classes":[{},{}],"confusion":[[1,1],[0,2]],"majority":0.5,
+        "reliability":[{{"rows":4,"confidence":0.8,"accuracy":0.75}}],
+        "curves":[{{"class":"ill","auroc":0.75,"points":[[0,0],[0,0.5],[1,1]]}}]}}}}"#,
+        measure("AUROC"),
+        measure("log loss"),
+        group("woman", 3),
+        group("man", 1),
+        class("well"),
+        class("ill")
+    );
+    let report = serde_json::from_str(&json).unwrap();
+    let sections = metric_sections("Test", &report);
+    let Section::Table(table) = &sections[0] else { panic!("{sections:?}") };
+    assert!(matches!(table.rows[0][1], Cell::Bar { value: 0.75, .. }));
+    assert!(matches!(table.rows[1][1], Cell::Number { .. }), "a loss is no share");
+    let bars = sections.iter().find_map(|section| match section {
+        Section::Bars { bars, .. } => Some(bars),
+        _ => None,
+    });
+    assert_eq!((bars.unwrap()[0].title.as_str(), bars.unwrap()[0].bars[1].detail.as_str()), ("AUROC", "1 rows"));
+    let html = render(&Page { sections, ..Page::default() });
+    for wanted in ["well → ill: 1 of 2", "ill (0.750)", "class=\"whisker\"", "perfect"] {
+        assert!(html.contains(wanted), "{wanted}");
+    }
 }

@@ -19,6 +19,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod classify;
 mod error;
 pub mod exact;
 mod judge;

@@ -133,7 +133,7 @@ impl EmbeddingTable {
     }
 
     /// For each row of a column, a number that is the same for samples of equal key.
-    pub(crate) fn identities(&self, column: &Column) -> Vec<usize> {
+    pub fn identities(&self, column: &Column) -> Vec<usize> {
         column.rows.iter().map(|&row| self.identities[row]).collect()
     }
 

@@ -1,6 +1,6 @@
 //! How fast samples are read: `cargo run --release -p sensorium-samples --example read_speed -- PATH...`
 
-use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc, time::Instant};
+use std::{error::Error, path::Path, sync::Arc, time::Instant};
 
 use sensorium_contract::{Preparation, Seed};
 use sensorium_samples::{Dataset, LoaderConfig, Prepared, SourceConfig};
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let sound = (0..dataset.len()).filter(|&index| dataset.read(index).is_ok()).count();
     println!("one thread: {:.0} samples/s, {sound} sound", dataset.len() as f64 / start.elapsed().as_secs_f64());
-    let preparation = Arc::new(Preparation { modalities: BTreeMap::new() });
+    let preparation = Arc::new(Preparation::default());
     for workers in [0, 1, 2] {
         let config = LoaderConfig { workers: Some(workers), cache_mb: 0, max_damaged: 1.0, ..Default::default() };
         let prepared = Prepared::new(dataset.clone(), preparation.clone(), config);

@@ -30,6 +30,10 @@ pub struct SourceConfig {
     /// Columns that hold paths of files, beyond those whose cells end in a known extension.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// Whether a file that a cell names but that is not there makes the field absent. If not, the
+    /// sample counts as damaged.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub files_may_be_missing: bool,
     /// Renames: `new = "old"`. One old field may get several new names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
@@ -49,6 +53,7 @@ impl SourceConfig {
             layout: None,
             weight: None,
             files: Vec::new(),
+            files_may_be_missing: false,
             fields: BTreeMap::new(),
             limits: Limits::default(),
         }
@@ -57,6 +62,10 @@ impl SourceConfig {
 
 fn yes() -> bool {
     true
+}
+
+fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 fn is_yes(value: &bool) -> bool {

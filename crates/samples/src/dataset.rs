@@ -106,6 +106,26 @@ impl Dataset {
         part.source.read(part.index(place))
     }
 
+    /// One sample, with files that cells of a table name left as their paths.
+    pub fn glance(&self, index: usize) -> Result<Sample, SampleFault> {
+        let (part, place) = locate(&self.starts, index);
+        let part = &self.parts[part];
+        part.source.glance(part.index(place))
+    }
+
+    /// The samples of these numbers, which ascend.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn choose(&self, numbers: &[usize]) -> Result<Self, SourceError> {
+        let choose = |(part, &start): (&Part, &usize)| {
+            let own = numbers.partition_point(|&n| n < start)..numbers.partition_point(|&n| n < start + part.len());
+            let chosen = numbers[own].iter().map(|&number| part.index(number - start)).collect();
+            Part { source: part.source.clone(), weight: part.weight, chosen: Some(chosen) }
+        };
+        Self::of(self.parts.iter().zip(&*self.starts).map(choose).collect(), "the chosen samples")
+    }
+
     /// One sample's key, without reading the sample where that is possible.
     pub fn key(&self, index: usize) -> Result<String, SampleFault> {
         let (part, place) = locate(&self.starts, index);

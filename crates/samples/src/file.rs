@@ -102,6 +102,9 @@ pub(crate) fn read_shared(reader: &mut impl Read, length: usize) -> io::Result<A
     Ok(bytes)
 }
 
+/// What the fault of a file that is not there is counted under.
+pub(crate) const FILE_IS_MISSING: &str = "file is missing";
+
 /// A folder that reading does not leave.
 #[derive(Clone, Debug)]
 pub(crate) struct Confined {
@@ -124,7 +127,7 @@ impl Confined {
             return Err(fault("path leaves the data's folder", &" must be relative and without `..`"));
         }
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => fault("file is missing", &""),
+            io::ErrorKind::NotFound => fault(FILE_IS_MISSING, &""),
             _ => fault("file cannot be read", &format_args!(": {error}")),
         };
         let path = self.root.join(path).canonicalize().map_err(failed)?;

@@ -69,6 +69,7 @@ pub use dataset::Dataset;
 pub use describe::{FieldDescription, SourceDescription};
 pub use error::{LoadError, SourceError};
 pub use loader::{LoadedBatch, Loader};
+pub use names::{is_picture_path, is_sound_path};
 pub use order::Order;
 pub use prepared::Prepared;
 pub use source::{Origin, Piece, Source, key_hash};

@@ -10,7 +10,7 @@ use sensorium_contract::{Fault, Value};
 use crate::{
     config::SourceConfig,
     error::SourceError,
-    file::Confined,
+    file::{Confined, FILE_IS_MISSING},
     names::is_media_path,
     value::{Raw, utf8},
 };
@@ -22,6 +22,7 @@ pub(crate) struct Mapping {
     /// New names by old name.
     renames: BTreeMap<String, Vec<String>>,
     files: BTreeSet<String>,
+    may_be_missing: bool,
     field_bytes: u64,
 }
 
@@ -35,6 +36,7 @@ impl Mapping {
             key: config.key.clone(),
             renames,
             files: config.files.iter().cloned().collect(),
+            may_be_missing: config.files_may_be_missing,
             field_bytes: config.limits.field_bytes(),
         }
     }
@@ -95,11 +97,12 @@ impl Mapping {
 
     /// Reads the files that cells name, then renames.
     pub fn read_files(&self, raw: Raw, folder: &Confined) -> Result<BTreeMap<String, Value>, Fault> {
-        let read = |(name, value): (String, Value)| {
-            let value = self.file(&name, value, folder)?;
-            Ok((name, value))
+        let read = |(name, value): (String, Value)| match self.file(&name, value, folder) {
+            Ok(value) => Some(Ok((name, value))),
+            Err(fault) if self.may_be_missing && fault.reason == FILE_IS_MISSING => None,
+            Err(fault) => Some(Err(fault)),
         };
-        self.rename(raw.into_iter().map(read).collect::<Result<_, Fault>>()?)
+        self.rename(raw.into_iter().filter_map(read).collect::<Result<_, Fault>>()?)
     }
 
     fn file(&self, field: &str, value: Value, folder: &Confined) -> Result<Value, Fault> {

@@ -63,6 +63,16 @@ const SOUNDS: &[&str] = &["wav", "flac", "mp3", "ogg"];
 /// Extensions by which a cell of a table is taken for a path.
 const MEDIA: &[&str] = &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "wav", "dcm"];
 
+/// Whether a cell is the path of a picture.
+pub fn is_picture_path(text: &str) -> bool {
+    is_media_path(text) && !is_sound_path(text)
+}
+
+/// Whether a cell is the path of a sound.
+pub fn is_sound_path(text: &str) -> bool {
+    is_media_path(text) && text.to_ascii_lowercase().ends_with(".wav")
+}
+
 /// Whether a cell is the path of a picture or sound. An address on the web is not: it stays text.
 pub(crate) fn is_media_path(text: &str) -> bool {
     let Some((stem, extension)) = text.rsplit_once('.') else {

@@ -37,6 +37,11 @@ pub trait Source: Send + Sync {
     /// One sample; `index` is less than [`Source::len`].
     fn read(&self, index: usize) -> Result<Sample, SampleFault>;
 
+    /// One sample, with files that cells of a table name left as their paths.
+    fn glance(&self, index: usize) -> Result<Sample, SampleFault> {
+        self.read(index)
+    }
+
     /// One sample's key, without reading its fields where that is possible.
     fn key(&self, index: usize) -> Result<String, SampleFault> {
         self.read(index).map(|sample| sample.key)

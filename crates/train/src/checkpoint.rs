@@ -51,6 +51,20 @@ pub(crate) fn start<T: Module>(model: T, config: &TrainConfig, run: &RunDirector
     Ok(start)
 }
 
+/// The module of the best evaluation so far, without autodiff; with the averaged weights if an
+/// average is kept.
+///
+/// # Errors
+/// If its checkpoint is missing or damaged.
+pub fn best_module<T: Module>(module: T, best: &Best, run: &RunDirectory) -> Result<T, StateError> {
+    let checkpoint = Checkpoint { step: best.step, path: run.checkpoint_path(best.step) };
+    let tensors = match checkpoint.average()? {
+        Some(average) => average,
+        None => checkpoint.model()?,
+    };
+    import(module.valid(), &tensors.tensors)
+}
+
 fn new<T: Module>(model: T, config: &TrainConfig) -> Result<Training<T>, TrainError> {
     let optimizer = AdamW::new(&config.optimizer, &model)?;
     let average = config.ema.map(|decay| Average::new(decay, &model, 0));

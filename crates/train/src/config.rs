@@ -33,6 +33,10 @@ pub struct TrainConfig {
     pub checkpoint_every: Option<u64>,
     /// Steps between records in `metrics.jsonl`.
     pub log_every: u64,
+    /// The run ends after so many evaluations without a better one; never before its last step if
+    /// not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
     /// The metric that decides which checkpoint is the best; the first of the first evaluation if
     /// not given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +56,7 @@ impl Default for TrainConfig {
             evaluate_every: None,
             checkpoint_every: None,
             log_every: 1,
+            patience: None,
             best: None,
         }
     }
@@ -121,7 +126,12 @@ impl TrainConfig {
         at_least_one("batch", self.batch as u64)?;
         at_least_one("pieces", self.pieces as u64)?;
         at_least_one("log_every", self.log_every)?;
-        for (key, every) in [("evaluate_every", self.evaluate_every), ("checkpoint_every", self.checkpoint_every)] {
+        let given = [
+            ("evaluate_every", self.evaluate_every),
+            ("checkpoint_every", self.checkpoint_every),
+            ("patience", self.patience),
+        ];
+        for (key, every) in given {
             at_least_one(key, every.unwrap_or(1))?;
         }
         if self.pieces > self.batch {

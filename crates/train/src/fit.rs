@@ -96,7 +96,8 @@ pub fn fit<T: Trainable>(model: T, mut session: Session<'_, T>) -> Result<Outcom
             true => Some(session.evaluate(&mut training, &mut journal, settings)?),
             false => None,
         };
-        let finished = training.step == settings.steps && !training.pending;
+        let exhausted = training.step == settings.steps || session.is_out_of_patience(&training, settings);
+        let finished = exhausted && !training.pending;
         if session.must_save(&training, settings, signal.is_some() || finished, evaluated) {
             let begin = Instant::now();
             journal.sync()?;
@@ -143,6 +144,13 @@ impl<'a, T: Trainable> Session<'a, T> {
     fn evaluation_is_due(&self, step: u64, settings: StepSettings<'_>) -> bool {
         let every = self.config.evaluation_interval(settings.steps, settings.steps_per_epoch);
         !self.evaluators.is_empty() && is_due(step, every, settings.steps)
+    }
+
+    /// Whether so many evaluations found nothing better that the run ends.
+    fn is_out_of_patience(&self, training: &Training<T>, settings: StepSettings<'_>) -> bool {
+        let every = self.config.evaluation_interval(settings.steps, settings.steps_per_epoch);
+        let (Some(patience), Some(best)) = (self.config.patience, &training.best) else { return false };
+        training.step.saturating_sub(best.step) >= patience.saturating_mul(every)
     }
 
     fn must_save(

@@ -29,6 +29,7 @@ mod training;
 
 pub use adamw::AdamW;
 pub use average::Average;
+pub use checkpoint::best_module;
 pub use config::{GroupConfig, OptimizerConfig, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Best, Evaluator, HeldOutBatches, HeldOutLosses, Metric};

@@ -31,6 +31,10 @@ impl Kind for Audio {
         Some(&config.field)
     }
 
+    fn set_field(config: &mut AudioConfig, field: &str) {
+        config.field = field.to_owned();
+    }
+
     fn impossible(config: &AudioConfig) -> Option<(&'static str, String)> {
         let AudioError { key, expected, found } = config.validate().err()?;
         Some((key, format!("expected {expected}, found {found}")))

@@ -31,6 +31,10 @@ impl Kind for Image {
         Some(&config.field)
     }
 
+    fn set_field(config: &mut ImageConfig, field: &str) {
+        config.field = field.to_owned();
+    }
+
     fn impossible(config: &ImageConfig) -> Option<(&'static str, String)> {
         let ImageError { key, expected, found } = config.validate().err()?;
         Some((key, format!("expected {expected}, found {found}")))

@@ -14,12 +14,27 @@ pub struct TableConfig {
     pub exclude: Vec<String>,
     /// How numbers are scaled.
     pub scale: Scale,
+    /// Waves that a number is told by beside its own size, a column each of so many sines and cosines of
+    /// learned frequency (Gorishniy et al. 2022); 0 for none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub waves: usize,
     /// The most categories of a column; of more, the rarest count as unknown.
     pub max_categories: usize,
     /// How the tokens become one vector: `class` or `mean`.
     pub pool: Pool,
     /// Share of a row's present cells that masked modelling hides.
     pub mask_ratio: f32,
+    /// The chance of each cell to be taken for missing while training.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cell_dropout: f32,
+}
+
+fn is_none(waves: &usize) -> bool {
+    *waves == 0
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 impl Default for TableConfig {
@@ -28,9 +43,11 @@ impl Default for TableConfig {
             columns: None,
             exclude: Vec::new(),
             scale: Scale::Standard,
+            waves: 0,
             max_categories: 64,
             pool: Pool::Class,
             mask_ratio: 0.25,
+            cell_dropout: 0.0,
         }
     }
 }
@@ -44,6 +61,9 @@ impl TableConfig {
         }
         if !(0.0..=1.0).contains(&self.mask_ratio) {
             return wrong("mask_ratio", "a share between 0 and 1", self.mask_ratio.to_string());
+        }
+        if !(0.0..1.0).contains(&self.cell_dropout) {
+            return wrong("cell_dropout", "a share of at least 0 and below 1", self.cell_dropout.to_string());
         }
         if self.max_categories == 0 {
             return wrong("max_categories", "at least 1", "0".to_owned());

@@ -9,11 +9,13 @@ use super::{TableConfig, TableSchema, prepare::RESERVED};
 
 /// Cells to tokens (the feature tokenizer of FT-Transformer, Gorishniy et al. 2021): a number times
 /// its column's vector, or its category's vector, or its column's vector for missing cells, or the
-/// vector for hidden cells; plus, in each case, the column's bias, which says what column it is.
+/// vector for hidden cells; to a number's also what its waves say; plus, in each case, the column's bias, which says what column it is.
 #[derive(Module, Debug)]
 pub struct TableEncoder {
     /// What a number is multiplied with, `[numeric columns, width]`.
     pub scales: Option<Param<Tensor<2>>>,
+    /// Of numbers that are told by waves too.
+    pub waves: Option<Waves>,
     /// In place of a missing number, `[numeric columns, width]`.
     pub missing: Option<Param<Tensor<2>>>,
     /// One vector for each category of each column, `[all categories, width]`.
@@ -47,6 +49,7 @@ impl TableEncoder {
         let class = || param([width], Draw::Normal(0.02), seed.named("class"), device);
         Self {
             scales: vectors("scales"),
+            waves: (numeric > 0 && config.waves > 0).then(|| Waves::new(numeric, config.waves, width, seed, device)),
             missing: vectors("missing"),
             categories: (entries > 0).then(|| Embedding::new(entries, width, draw, seed.named("categories"), device)),
             biases: param([schema.columns(), width], draw, seed.named("biases"), device),
@@ -81,12 +84,20 @@ impl TableEncoder {
     fn numbers(&self, arrays: &Arrays, device: &Device) -> Option<Tensor<3>> {
         let (scales, missing) = (self.scales.as_ref()?, self.missing.as_ref()?);
         let numbers = tensor_f32::<2>(arrays.f32("numbers"), device).unsqueeze_dim::<3>(2); // [rows, numeric, 1]
-        let content = numbers * scales.val().unsqueeze(); // [rows, numeric, width]
+        let linear = numbers.clone() * scales.val().unsqueeze(); // [rows, numeric, width]
+        let content = match &self.waves {
+            Some(waves) => linear + waves.forward(numbers),
+            None => linear,
+        };
         if !arrays.contains("present") {
             return Some(content);
         }
-        // A missing number is 0 and so adds nothing of its own.
         let absent = tensor_bool::<2>(arrays.bool("present"), device).bool_not().float().unsqueeze_dim::<3>(2);
+        // A missing number is 0 and adds nothing of its own, but for its waves.
+        let content = match &self.waves {
+            Some(_) => content * absent.clone().neg().add_scalar(1.0),
+            None => content,
+        };
         Some(content + absent * missing.val().unsqueeze()) // [rows, numeric, width]
     }
 
@@ -94,5 +105,31 @@ impl TableEncoder {
     fn embedded(&self, arrays: &Arrays, device: &Device) -> Option<Tensor<3>> {
         let categories = self.categories.as_ref()?;
         Some(categories.forward(tensor_i64(arrays.i64("categories"), device)))
+    }
+}
+
+/// Sines and cosines of numbers, of frequencies that each column learns, through a linear layer a column.
+#[derive(Module, Debug)]
+pub struct Waves {
+    /// Turns in a deviation, `[numeric columns, waves]`.
+    pub frequencies: Param<Tensor<2>>,
+    /// `[numeric columns, 2 · waves, width]`
+    pub weights: Param<Tensor<3>>,
+}
+
+impl Waves {
+    fn new(columns: usize, waves: usize, width: usize, seed: Seed, device: &Device) -> Self {
+        let draw = Draw::Uniform((2.0 * waves as f32).powf(-0.5));
+        Self {
+            frequencies: param([columns, waves], Draw::Normal(0.5), seed.named("frequencies"), device),
+            weights: param([columns, 2 * waves, width], draw, seed.named("waves"), device),
+        }
+    }
+
+    /// `[rows, numeric columns, 1]` → `[rows, numeric columns, width]`
+    fn forward(&self, numbers: Tensor<3>) -> Tensor<3> {
+        let angles = numbers * self.frequencies.val().mul_scalar(std::f32::consts::TAU).unsqueeze::<3>(); // [rows, columns, waves]
+        let waves = Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2); // [rows, columns, 2 · waves]
+        waves.swap_dims(0, 1).matmul(self.weights.val()).swap_dims(0, 1) // [rows, columns, width]
     }
 }

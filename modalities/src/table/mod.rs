@@ -30,6 +30,8 @@ impl Kind for TableModality {
         None
     }
 
+    fn set_field(_config: &mut TableConfig, _field: &str) {}
+
     fn impossible(config: &TableConfig) -> Option<(&'static str, String)> {
         match config.validate() {
             Err(TableError::Config { key, expected, found }) => {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ndarray::{Array1, ArrayD, Axis, IxDyn};
+use rand::RngExt;
 use sensorium_contract::{Array, Arrays, Fault, Head, Item, Masked, Modality, Name, Pool, Rng, Sample, Value, Values};
 
 use super::{
@@ -187,6 +188,23 @@ impl Modality for TableModality {
             .with("categories", Array::I64(Array1::from(categories).into_dyn()));
         let [a, b, c, d, e, f, g, h, ..] = *raw.finalize().as_bytes();
         Ok(Some(Item { arrays, content: u64::from_le_bytes([a, b, c, d, e, f, g, h]) }))
+    }
+
+    fn augment(&self, item: Item, rng: &mut Rng) -> Item {
+        let chance = self.config.cell_dropout;
+        if chance == 0.0 {
+            return item;
+        }
+        let (mut numbers, mut present) = (item.arrays.f32("numbers").clone(), item.arrays.bool("present").clone());
+        for (number, present) in numbers.iter_mut().zip(present.iter_mut()).filter(|_| rng.random::<f32>() < chance) {
+            (*number, *present) = (0.0, false);
+        }
+        let mut categories = item.arrays.i64("categories").clone();
+        for (entry, offset) in categories.iter_mut().zip(&*self.offsets).filter(|_| rng.random::<f32>() < chance) {
+            *entry = offset + MISSING;
+        }
+        let arrays = item.arrays.with("numbers", Array::F32(numbers)).with("present", Array::Bool(present));
+        Item { arrays: arrays.with("categories", Array::I64(categories)), content: item.content }
     }
 
     fn collate(&self, items: &[Item]) -> Arrays {

@@ -98,8 +98,10 @@ pub enum TokenizerKind {
     WordPiece,
     /// One token a UTF-8 byte.
     Byte,
-    /// One token a character: molecules, proteins.
+    /// One token a character: proteins.
     Character,
+    /// One token an atom, bond, branch or ring of SMILES: `Cl`, `[nH]`, `%12` are one.
+    Smiles,
 }
 
 impl TokenizerKind {
@@ -109,6 +111,7 @@ impl TokenizerKind {
             Self::WordPiece => "wordpiece",
             Self::Byte => "byte",
             Self::Character => "character",
+            Self::Smiles => "smiles",
         }
     }
 }
@@ -150,7 +153,7 @@ impl TryFrom<TokenizerTable> for TokenizerConfig {
             };
         }
         let Some(kind) = train else {
-            return Err("a tokenizer needs `file` or `train` (bpe, wordpiece, byte, character)".to_owned());
+            return Err("a tokenizer needs `file` or `train` (bpe, wordpiece, byte, character, smiles)".to_owned());
         };
         if kind == TokenizerKind::Byte && (vocabulary.is_some() || min_frequency.is_some()) {
             return Err("bytes have a fixed vocabulary: leave out `vocabulary` and `min_frequency`".to_owned());

@@ -27,6 +27,10 @@ impl Kind for TextModality {
         Some(&config.field)
     }
 
+    fn set_field(config: &mut TextConfig, field: &str) {
+        config.field = field.to_owned();
+    }
+
     fn impossible(config: &TextConfig) -> Option<(&'static str, String)> {
         match config.validate() {
             Err(TextError::Config { key, expected, found }) => {

@@ -104,6 +104,11 @@ impl TextModality {
         })
     }
 
+    /// The same tokenizer on another field.
+    pub fn reading(self, field: &str) -> Self {
+        Self { config: TextConfig { field: field.to_owned(), ..self.config }, ..self }
+    }
+
     /// The modality under the name that the recipe gives it; without, it is that of its field.
     pub fn named(self, name: &Name) -> Self {
         Self { name: name.clone(), ..self }

@@ -337,3 +337,21 @@ fn captions_in_four_languages() {
         Item { arrays: Arrays::default().with("ids", Array::I64(ndarray::arr1(&[2, 3]).into_dyn())), content: 0 };
     assert_eq!(modality.collate(&[bytes]).i64("ids").shape(), [1, 2]);
 }
+
+#[test]
+fn molecules_are_read_atom_by_atom() {
+    let config: TextConfig =
+        serde_json::from_str(r#"{"tokenizer": {"train": "smiles", "vocabulary": 40}, "context": 32}"#).unwrap();
+    let molecules = ["ClCCBr", "c1cc[nH]c1", "C%12CC%12", "CC(=O)O"];
+    let text = TextModality::fit(config, &mut molecules.into_iter().map(str::to_owned)).unwrap();
+    let tokens = |smiles: &str| {
+        let fields = [("text".to_owned(), Value::Text(smiles.to_owned()))].into();
+        let item = text.decode(&Sample { key: String::new(), fields }).unwrap().unwrap();
+        item.arrays.i64("ids").iter().copied().collect::<Vec<i64>>()
+    };
+    // One token each, between the first and the last of every text.
+    for (smiles, atoms) in [("ClCCBr", 4), ("c1cc[nH]c1", 7), ("C%12CC%12", 5), ("CC(=O)O", 7)] {
+        assert_eq!(tokens(smiles).len(), atoms + 2, "{smiles}");
+    }
+    assert_ne!(tokens("C")[1], tokens("Cl")[1]);
+}

@@ -22,6 +22,10 @@ pub(super) const BOS: [&str; 8] =
 pub(super) const EOS: [&str; 6] = [SPECIAL[3], "[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"];
 const MASK: [&str; 2] = [SPECIAL[4], "<mask>"];
 
+/// What is one token of SMILES: an atom in brackets, one of two letters, a ring of two digits, else a
+/// character (Weininger 1988 lists them).
+const ATOM: &str = r"\[[^\]]*\]|Br|Cl|%[0-9][0-9]|.";
+
 /// Distinct words that are counted; what comes after them adds to the words known so far only, so
 /// that memory stays bounded.
 const MAX_WORDS: usize = 1_000_000;
@@ -83,18 +87,28 @@ pub(super) fn train(
             if words.is_empty() {
                 return Err(TextError::NoTexts { field: field.to_owned() });
             }
-            learn(
-                &words,
-                &Learning {
-                    alphabet: if kind == TokenizerKind::Bpe { byte_alphabet().to_vec() } else { Vec::new() },
-                    prefix: if kind == TokenizerKind::WordPiece { "##" } else { "" },
-                    size: training.vocabulary - SPECIAL.len(),
-                    min_frequency: training.min_frequency,
-                },
-            )
+            match kind {
+                TokenizerKind::Smiles => whole(words, training.vocabulary - SPECIAL.len()),
+                _ => learn(
+                    &words,
+                    &Learning {
+                        alphabet: if kind == TokenizerKind::Bpe { byte_alphabet().to_vec() } else { Vec::new() },
+                        prefix: if kind == TokenizerKind::WordPiece { "##" } else { "" },
+                        size: training.vocabulary - SPECIAL.len(),
+                        min_frequency: training.min_frequency,
+                    },
+                ),
+            }
         }
     };
     Ok(format!("{:#}\n", layout(training, &subwords)))
+}
+
+/// The most frequent words as they are; of equally frequent ones the alphabetically first.
+fn whole(mut words: Vec<(String, u64)>, most: usize) -> Subwords {
+    words.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    words.truncate(most);
+    Subwords { vocabulary: words.into_iter().map(|(word, _)| word).collect(), merges: Vec::new() }
 }
 
 /// Distinct words of the texts with their counts, in no order. Of characters each is a word.
@@ -166,6 +180,11 @@ fn layout(training: &Training, subwords: &Subwords) -> Json {
         TokenizerKind::Bpe => (composed, bytes(true), bytes(true)),
         TokenizerKind::Byte => (composed, bytes(false), bytes(false)),
         TokenizerKind::Character => (composed, Json::Null, json!({ "type": "Fuse" })),
+        TokenizerKind::Smiles => (
+            composed,
+            json!({ "type": "Split", "pattern": { "Regex": ATOM }, "behavior": "Isolated", "invert": false }),
+            json!({ "type": "Fuse" }),
+        ),
         TokenizerKind::WordPiece => (
             json!({
                 "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
@@ -180,6 +199,7 @@ fn layout(training: &Training, subwords: &Subwords) -> Json {
             "type": "WordPiece", "unk_token": SPECIAL[1], "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 1000, "vocab": vocabulary,
         }),
+        TokenizerKind::Smiles => json!({ "type": "WordLevel", "unk_token": SPECIAL[1], "vocab": vocabulary }),
         _ => json!({
             "type": "BPE", "dropout": null, "unk_token": SPECIAL[1], "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,

@@ -1,7 +1,9 @@
 mod differences;
 mod directory;
+mod leave_out;
 mod passes;
 mod pieces;
+mod supervised;
 
 use std::{collections::BTreeMap, io::Cursor};
 

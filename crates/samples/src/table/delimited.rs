@@ -123,6 +123,10 @@ impl Source for DelimitedSource {
         self.rows.sample(index, |text| self.parse(text))
     }
 
+    fn glance(&self, index: usize) -> Result<Sample, SampleFault> {
+        self.rows.glance(index, |text| self.parse(text))
+    }
+
     fn key(&self, index: usize) -> Result<String, SampleFault> {
         self.rows.key(index, |text| self.parse(text))
     }

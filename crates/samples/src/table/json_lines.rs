@@ -66,6 +66,10 @@ impl Source for JsonLinesSource {
         self.rows.sample(index, |text| self.parse(text))
     }
 
+    fn glance(&self, index: usize) -> Result<Sample, SampleFault> {
+        self.rows.glance(index, |text| self.parse(text))
+    }
+
     fn key(&self, index: usize) -> Result<String, SampleFault> {
         self.rows.key(index, |text| self.parse(text))
     }

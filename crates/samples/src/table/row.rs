@@ -34,6 +34,14 @@ impl Rows {
         self.starts.last().copied().unwrap_or(0)
     }
 
+    /// As [`Rows::sample`], with files left as their paths.
+    pub fn glance(&self, index: usize, parse: impl FnOnce(&str) -> Result<Row, Fault>) -> Result<Sample, SampleFault> {
+        let fault = |fault| SampleFault { key: self.row_name(index), place: self.place(index), fault };
+        let row = self.row(index, parse).map_err(fault)?;
+        let fields = self.mapping.rename(row.raw).map_err(fault)?;
+        Ok(Sample { key: row.key.unwrap_or_else(|| self.row_name(index)), fields })
+    }
+
     /// The sample that `parse` makes of a record's text.
     pub fn sample(&self, index: usize, parse: impl FnOnce(&str) -> Result<Row, Fault>) -> Result<Sample, SampleFault> {
         let mut key = None;

@@ -147,5 +147,5 @@ impl Modality for NumberModality {
 
 fn preparation() -> Arc<Preparation> {
     let modality: Arc<dyn Modality> = Arc::new(NumberModality);
-    Arc::new(Preparation { modalities: BTreeMap::from([(Name::new("x"), modality)]) })
+    Arc::new(Preparation { modalities: BTreeMap::from([(Name::new("x"), modality)]), ..Preparation::default() })
 }

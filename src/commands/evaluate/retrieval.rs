@@ -1,6 +1,5 @@
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
 use sensorium::{
     AnyModel,
     contract::Name,
@@ -8,49 +7,18 @@ use sensorium::{
     report::{Page, render},
     retrieval_sections,
     retrieve::{EmbeddingTable, RetrievalReport, retrieval, subsets},
-    samples::{LoaderConfig, Prepared},
 };
 use sensorium_modalities::ModalityConfig;
 use sensorium_state::commit;
 
-use super::{DeviceArguments, SampleArguments};
+use super::Arguments;
 
-/// What is asked of the model.
-#[derive(Clone, Copy, ValueEnum)]
-enum Task {
-    /// Find samples across modalities
-    Retrieval,
-}
-
-#[derive(Args)]
-pub struct Arguments {
-    /// A model directory, `runs/NAME/model`
-    model: PathBuf,
-    #[command(flatten)]
-    samples: SampleArguments,
-    /// What to judge
-    #[arg(long, value_enum, default_value = "retrieval")]
-    task: Task,
-    #[command(flatten)]
-    device: DeviceArguments,
-    /// Print JSON instead of tables
-    #[arg(long)]
-    json: bool,
-    /// Write a page with tables and a picture wall
-    #[arg(long, value_name = "HTML")]
-    report: Option<PathBuf>,
-}
-
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Task::Retrieval = arguments.task;
-    let device = arguments.device.open()?;
-    let model = AnyModel::open(&arguments.model, &device)?;
-    let dataset = arguments.samples.open()?;
-    let preparation = Arc::new(model.preparation().clone());
-    let data = Prepared::new(dataset, preparation, LoaderConfig::default());
-    let table = embed(&model, &data)?;
-    let absent = absent(&model, &table);
+pub fn run(arguments: &Arguments, model: &AnyModel) -> anyhow::Result<ExitCode> {
+    let data = arguments.prepared(model)?;
+    let table = embed(model, &data)?;
+    let absent = absent(model, &table);
     let report = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
+    let report = arguments.classes.of_subsets(report)?;
     anyhow::ensure!(
         !report.directions.is_empty(),
         "no sample has two of the model's modalities; none has {}",
@@ -61,14 +29,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         true => println!("{}", serde_json::to_string_pretty(&report)?),
         false => println!("{report}"),
     }
-    if let Some(path) = arguments.report {
+    if let Some(path) = &arguments.report {
         let page = Page {
             title: "Retrieval".to_owned(),
-            subtitle: format!("{} on {}", arguments.model.display(), arguments.samples.names()),
+            subtitle: arguments.subtitle(),
             facts: vec![("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1()))],
             sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
         };
-        commit(&path, render(&page).as_bytes())?;
+        commit(path, render(&page).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,31 @@
+//! Models fine-tuned on a user's own table, and what they say of new cases.
+//!
+//! ```text
+//! table → proposal → start → training → calibration → model → predictions → judgement
+//! ```
+//! [`Request`] is what the user asked; [`Proposal`] makes a whole recipe of it and of the table;
+//! [`Adaptation`] trains it; [`Predictor`] answers.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod calibrate;
+mod error;
+mod judge;
+mod output;
+mod predict;
+mod probe;
+mod proposal;
+mod reading;
+mod recipe;
+mod start;
+mod train;
+
+pub use error::AdaptError;
+pub use judge::{Judgement, Mistake, judge_cases};
+pub use output::write_predictions;
+pub use predict::{Predicted, Predictor};
+pub use proposal::Proposal;
+pub use reading::{READING, Reading};
+pub use recipe::{AdaptRecipe, CaseData, Request, StartConfig, Training};
+pub use start::{Start, Taken};
+pub use train::{Adaptation, Adapted};

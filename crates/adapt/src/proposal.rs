@@ -1,0 +1,213 @@
+//! A whole recipe from a table and few words.
+
+mod media;
+mod size;
+
+use std::{collections::BTreeMap, path::Path};
+
+use sensorium_cases::{Cases, Column, Kind, ProblemKind, Roles, Sides, Writing, sides};
+use sensorium_contract::{Name, Pool, Seed, Value};
+use sensorium_modalities::{
+    ModalityConfig,
+    table::{ColumnConfig, ColumnKind, Scale, TableConfig},
+    text::{TextConfig, TokenizerConfig, TokenizerKind, Training as TokenizerTraining},
+};
+use sensorium_objectives::{SupervisedConfig, Task};
+use sensorium_samples::{Dataset, LoaderConfig};
+
+use crate::{AdaptError, AdaptRecipe, CaseData, Reading, Request, start::Start};
+use size::Size;
+
+/// Share of the training cases that validates.
+const VALIDATION: f64 = 0.2;
+
+/// A table, and how it would be learned.
+pub struct Proposal {
+    /// The table as it is understood.
+    pub cases: Cases,
+    /// The recipe, with the request's changes.
+    pub recipe: AdaptRecipe,
+    /// Every case as a model reads it.
+    pub data: Dataset,
+    /// What the model starts from.
+    pub(crate) start: Option<Start>,
+}
+
+impl Proposal {
+    /// Reads the table and decides everything that the request leaves open.
+    ///
+    /// # Errors
+    /// Whatever the table or the request lacks.
+    pub fn new(request: Request, base: &Path) -> Result<Self, AdaptError> {
+        let (cases, table) = look(&request, base)?;
+        let reading = reading(&cases);
+        let data = reading.cases(table)?;
+        let start = request.from.as_deref().map(Start::open).transpose()?;
+        let sides = sides(&cases.cases, &cases.problem, VALIDATION, Seed::new(request.seed))?;
+        let mut modalities = modalities(&cases, &data, &sides)?;
+        let start_config = start.as_ref().map(|start| start.adopt(&mut modalities));
+        let size = Size::of(&modalities, sides.train.len());
+        let recipe = AdaptRecipe {
+            seed: request.seed,
+            data: CaseData { validation_share: VALIDATION, reading },
+            model: match (&start, &start_config) {
+                (Some(start), Some(config)) => start.model(&modalities, config),
+                _ => size.model(),
+            },
+            objective: objective(&cases, &sides, &request, modalities.len()),
+            train: size.train(start.is_some(), request.training),
+            loader: LoaderConfig { max_damaged: 0.05, ..LoaderConfig::default() },
+            start: start_config,
+            modalities,
+            request,
+        };
+        Ok(Self { cases, recipe: recipe.with_overrides()?, data, start })
+    }
+
+    /// The proposal that a run was begun with.
+    ///
+    /// # Errors
+    /// If the table is not there any more, or is another one.
+    pub fn resume(recipe: AdaptRecipe, base: &Path) -> Result<Self, AdaptError> {
+        let (cases, table) = look(&recipe.request, base)?;
+        let data = recipe.data.reading.cases(table)?;
+        let start = recipe.start.as_ref().map(|start| Start::open(&start.model)).transpose()?;
+        Ok(Self { cases, recipe, data, start })
+    }
+}
+
+fn look(request: &Request, base: &Path) -> Result<(Cases, Dataset), AdaptError> {
+    let table = Reading::open(&request.data, base)?;
+    let mut roles = Roles {
+        problem: request.problem,
+        group: request.group.clone(),
+        split: request.split.clone(),
+        ..Roles::default()
+    };
+    request.columns.iter().try_for_each(|given| roles.read_kinds(given))?;
+    let cases = Cases::look(&table, &request.label, &roles)?;
+    if cases.of(Kind::is_read).next().is_none() {
+        return Err(AdaptError::NothingToRead { label: cases.label.name() });
+    }
+    Ok((cases, table))
+}
+
+fn reading(cases: &Cases) -> Reading {
+    let names = |is: &dyn Fn(Kind) -> bool| cases.of(is).map(|column| column.name.clone()).collect();
+    Reading {
+        label: cases.label.clone(),
+        dates: names(&|kind| kind == Kind::Date),
+        single: names(&|kind| matches!(kind, Kind::Image | Kind::Audio)),
+    }
+}
+
+/// One modality for all cells, and one for each column of pictures, sounds and texts: called by its
+/// kind, or by its column where there are several of a kind.
+fn modalities(cases: &Cases, data: &Dataset, sides: &Sides) -> Result<BTreeMap<Name, ModalityConfig>, AdaptError> {
+    let mut modalities = BTreeMap::new();
+    type Is = fn(Kind) -> bool;
+    let kinds: [(&str, Is); 3] = [
+        ("image", |kind| kind == Kind::Image),
+        ("audio", |kind| kind == Kind::Audio),
+        ("text", |kind| matches!(kind, Kind::Text(_))),
+    ];
+    for (kind, is) in kinds {
+        let columns: Vec<&Column> = cases.of(is).collect();
+        for column in &columns {
+            let name = if columns.len() == 1 { kind } else { &column.name };
+            let config = match column.kind {
+                Kind::Image => ModalityConfig::Image(media::image(&column.name, &examples(data, sides, &column.name))),
+                Kind::Audio => ModalityConfig::Audio(media::audio(&column.name, &examples(data, sides, &column.name))),
+                Kind::Text(writing) => ModalityConfig::Text(text(column, writing, sides.train.len())),
+                _ => continue,
+            };
+            modalities.insert(Name::new(name), config);
+        }
+    }
+    let cells: Vec<ColumnConfig> = cases.of(Kind::is_cell).map(cell).collect();
+    if !cells.is_empty() {
+        modalities.insert(Name::new("table"), ModalityConfig::Table(table(cells, sides.train.len())));
+    }
+    Ok(modalities)
+}
+
+fn cell(column: &Column) -> ColumnConfig {
+    let kind = if column.kind == Kind::Category { ColumnKind::Category } else { ColumnKind::Numeric };
+    ColumnConfig { name: column.name.clone(), kind }
+}
+
+fn table(columns: Vec<ColumnConfig>, rows: usize) -> TableConfig {
+    // Few rows are learned by heart where numbers are told by waves.
+    let (cell_dropout, waves) = if rows < 2000 { (0.15, 0) } else { (0.05, 12) };
+    TableConfig { columns: Some(columns), scale: Scale::Quantile, waves, cell_dropout, ..TableConfig::default() }
+}
+
+fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
+    let [_, long] = column.length;
+    let (kind, letters, most) = match writing {
+        Writing::Prose => (TokenizerKind::WordPiece, 4.0, 128),
+        Writing::Molecule => (TokenizerKind::Smiles, 1.0, 160),
+        Writing::Sequence => (TokenizerKind::Character, 1.0, 320),
+    };
+    let training = TokenizerTraining {
+        kind,
+        vocabulary: if kind == TokenizerKind::WordPiece { (rows / 4).clamp(120, 8000) } else { 512 },
+        lowercase: kind == TokenizerKind::WordPiece,
+        min_frequency: 2,
+    };
+    TextConfig {
+        field: column.name.clone(),
+        tokenizer: TokenizerConfig::Train(training),
+        context: ((long as f64 / letters) as usize + 2).clamp(8, most),
+        pool: Pool::Mean,
+        ..TextConfig::default()
+    }
+}
+
+/// A few values of a column, evenly from all over the training cases.
+fn examples(data: &Dataset, sides: &Sides, column: &str) -> Vec<Value> {
+    const MOST: usize = 24;
+    let step = (sides.train.len() / MOST).max(1);
+    let chosen = sides.train.iter().step_by(step);
+    chosen.filter_map(|&index| data.read(index).ok()?.fields.remove(column)).take(2 * MOST).collect()
+}
+
+fn objective(cases: &Cases, sides: &Sides, request: &Request, modalities: usize) -> SupervisedConfig {
+    let problem = &cases.problem;
+    let classes = problem.classes.clone();
+    let task = match problem.kind {
+        ProblemKind::Classes => Task::Classes { classes },
+        ProblemKind::Ordinal => Task::Ordinal { classes },
+        ProblemKind::Labels => Task::Labels { classes },
+        ProblemKind::Number => standardised(cases, sides),
+    };
+    let balanced = request.balance && matches!(problem.kind, ProblemKind::Classes | ProblemKind::Ordinal);
+    let all: usize = problem.counts.iter().sum();
+    let weight = |&count: &usize| all as f32 / (problem.counts.len() * count.max(1)) as f32;
+    SupervisedConfig {
+        label: cases.label.name(),
+        task,
+        modalities: Vec::new(),
+        shares: problem.counts.iter().map(|&count| count as f32 / cases_labelled(cases).max(1) as f32).collect(),
+        class_weights: if balanced { problem.counts.iter().map(weight).collect() } else { Vec::new() },
+        label_smoothing: 0.0,
+        modality_dropout: if modalities > 1 { 0.3 } else { 0.0 },
+        temperature: 1.0,
+        weight: 1.0,
+    }
+}
+
+fn cases_labelled(cases: &Cases) -> usize {
+    cases.cases.iter().filter(|case| case.label.is_some()).count()
+}
+
+/// Mean and deviation of a numeric label over the training cases.
+fn standardised(cases: &Cases, sides: &Sides) -> Task {
+    let train: std::collections::BTreeSet<usize> = sides.train.iter().copied().collect();
+    let own = cases.cases.iter().filter(|case| train.contains(&case.index));
+    let numbers: Vec<f64> = own.filter_map(|case| case.label.as_ref()?.as_text()?.trim().parse().ok()).collect();
+    let n = numbers.len().max(1) as f64;
+    let mean = numbers.iter().sum::<f64>() / n;
+    let deviation = (numbers.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / n).sqrt();
+    Task::Number { mean, deviation: if deviation > 0.0 { deviation } else { 1.0 } }
+}

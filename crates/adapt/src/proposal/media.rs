@@ -1,0 +1,74 @@
+//! What pictures and sounds a column holds, and at which size they are read.
+
+use std::io::Cursor;
+
+use image::ImageReader;
+use sensorium_contract::Value;
+use sensorium_modalities::{
+    audio::{AudioAugment, AudioConfig},
+    image::{ImageAugment, ImageConfig, Resize, Size},
+};
+
+/// The largest side that pictures are read at; more is a change of the recipe away.
+const LARGEST: u32 = 96;
+
+/// Pictures at their size where they are small.
+pub(super) fn image(field: &str, examples: &[Value]) -> ImageConfig {
+    let mut sides: Vec<[u32; 2]> = examples.iter().filter_map(dimensions).collect();
+    sides.sort_unstable_by_key(|[width, height]| width.max(height).to_owned());
+    let [width, height] = sides.get(sides.len() / 2).copied().unwrap_or([64, 64]);
+    let side = width.max(height).min(LARGEST);
+    let patch = match side {
+        0..=36 => 4,
+        37..=72 => 8,
+        _ => 12,
+    };
+    let size = (side.div_ceil(patch) * patch).max(2 * patch) as usize;
+    let square = sides.iter().filter(|[width, height]| width == height).count() * 2 > sides.len();
+    ImageConfig {
+        field: field.to_owned(),
+        size: Size::Square(size),
+        patch: patch as usize,
+        resize: if square { Resize::Stretch } else { Resize::Pad },
+        background: [0; 3],
+        augment: ImageAugment { crop_scale: Some([0.7, 1.0]), shift: size / 16, brightness: 0.1, ..Default::default() },
+        ..ImageConfig::default()
+    }
+}
+
+/// Width and height.
+fn dimensions(value: &Value) -> Option<[u32; 2]> {
+    let Value::Bytes(bytes) = value else { return None };
+    let reader = ImageReader::new(Cursor::new(&bytes[..])).with_guessed_format().ok()?;
+    reader.into_dimensions().ok().map(|(width, height)| [width, height])
+}
+
+/// Sounds at their rate, up to 16 kHz, and their length, up to ten seconds.
+pub(super) fn audio(field: &str, examples: &[Value]) -> AudioConfig {
+    let mut found: Vec<(u32, f32)> = examples.iter().filter_map(rate_and_seconds).collect();
+    found.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
+    let rate = found.iter().map(|(rate, _)| *rate).max().unwrap_or(16_000).clamp(4000, 16_000);
+    let longest = found.get(found.len().saturating_sub(1) * 19 / 20).map_or(10.0, |(_, seconds)| *seconds);
+    let window = rate as usize / 40;
+    AudioConfig {
+        field: field.to_owned(),
+        rate,
+        seconds: (longest * 10.0).ceil().clamp(5.0, 100.0) / 10.0,
+        window,
+        hop: window / 2,
+        fft: window.next_power_of_two(),
+        mels: 64,
+        patch_frames: 8,
+        mask_ratio: 0.5,
+        augment: AudioAugment { shift_frames: 20, mask_mels: 8, mask_frames: 16, ..AudioAugment::default() },
+        ..AudioConfig::default()
+    }
+}
+
+/// From the head of a WAV file: bytes a second give its length.
+fn rate_and_seconds(value: &Value) -> Option<(u32, f32)> {
+    let Value::Bytes(bytes) = value else { return None };
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let (rate, a_second) = (number(24)?, number(28)?);
+    (bytes.starts_with(b"RIFF") && rate > 0 && a_second > 0).then(|| (rate, bytes.len() as f32 / a_second as f32))
+}

@@ -1,0 +1,219 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use clap::Args;
+use sensorium::{
+    AnyModel, Error, Explanation, Model, Shown,
+    contract::{Name, Sample, Value},
+    explain,
+    report::{Bar, Bars, Media, Page, Section, render},
+    to_media,
+};
+use sensorium_modalities::ModalityConfig;
+use sensorium_state::commit;
+
+use super::DeviceArguments;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A model directory, `runs/NAME/model`
+    model: PathBuf,
+    /// A picture file
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// A WAV file
+    #[arg(long, value_name = "FILE")]
+    audio: Option<PathBuf>,
+    /// A table row as a JSON object
+    #[arg(long, value_name = "JSON")]
+    row: Option<String>,
+    /// A text
+    #[arg(long)]
+    text: Option<String>,
+    /// What to write: a `.png` with the map drawn over the picture or the spectrogram, or an `.html` page with all
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let page = match arguments.out.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => true,
+        Some("png") => false,
+        _ => return Err(usage(format!("--out: expected a .png or .html file, found `{}`", arguments.out.display()))),
+    };
+    let device = arguments.device.open()?;
+    let AnyModel::Own(model) = AnyModel::open(&arguments.model, &device)? else {
+        return Err(usage("an imported model cannot be explained: its tokens cannot be left out".into()));
+    };
+    let (sample, given) = arguments.sample(&model)?;
+    let [first, second] = &given[..] else {
+        return Err(usage("give two of --image, --audio, --row and --text: one is explained by the other".into()));
+    };
+    let is_text = |name: &Name| matches!(model.architecture().modalities[name], ModalityConfig::Text(_));
+    let pairs = [(first, second), (second, first)].into_iter().filter(|(of, _)| !is_text(of));
+    let found = pairs.map(|(of, with)| explain(&model, &sample, of, with)).collect::<Result<Vec<_>, Error>>()?;
+    found.iter().for_each(print);
+    match (page, found.iter().find_map(|found| Some((found, plane(found)?)))) {
+        (true, _) => commit(&arguments.out, render(&to_page(&arguments, &model, &sample, &given, &found)).as_bytes())?,
+        (false, Some((found, plane))) => commit(&arguments.out, &plane.drawn(&found.parts))?,
+        (false, None) => return Err(usage("columns are drawn as bars on a page: --out FILE.html".into())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn usage(problem: String) -> anyhow::Error {
+    Error::Usage(problem).into()
+}
+
+impl Arguments {
+    /// One sample of all that was given, and the modalities that read it.
+    fn sample(&self, model: &Model) -> anyhow::Result<(Sample, Vec<Name>)> {
+        let mut sample = Sample { key: "given".to_owned(), ..Sample::default() };
+        let mut given = Vec::new();
+        if let Some(path) = &self.image {
+            add(&mut sample, &mut given, model, "image", Some(bytes(path)?))?;
+        }
+        if let Some(path) = &self.audio {
+            add(&mut sample, &mut given, model, "audio", Some(bytes(path)?))?;
+        }
+        if let Some(row) = &self.row {
+            add(&mut sample, &mut given, model, "table", None)?;
+            let columns: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(row).map_err(|error| usage(format!("--row: expected a JSON object: {error}")))?;
+            sample.fields.extend(columns.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))));
+        }
+        if let Some(text) = &self.text {
+            add(&mut sample, &mut given, model, "text", Some(Value::Text(text.clone())))?;
+        }
+        Ok((sample, given))
+    }
+}
+
+fn bytes(path: &Path) -> anyhow::Result<Value> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    Ok(Value::Bytes(Arc::from(bytes)))
+}
+
+fn scalar(value: serde_json::Value) -> Option<Value> {
+    match value {
+        serde_json::Value::String(text) => Some(Value::Text(text)),
+        serde_json::Value::Bool(truth) => Some(Value::Text(truth.to_string())),
+        serde_json::Value::Number(number) => number.as_f64().map(Value::Number),
+        _ => None,
+    }
+}
+
+/// Puts a value where the first modality of a kind reads it.
+fn add(
+    sample: &mut Sample,
+    given: &mut Vec<Name>,
+    model: &Model,
+    kind: &str,
+    value: Option<Value>,
+) -> anyhow::Result<()> {
+    let is = |config: &ModalityConfig| match config {
+        ModalityConfig::Image(_) => kind == "image",
+        ModalityConfig::Audio(_) => kind == "audio",
+        ModalityConfig::Text(_) => kind == "text",
+        ModalityConfig::Table(_) => kind == "table",
+    };
+    let modalities = &model.architecture().modalities;
+    let Some((name, config)) = modalities.iter().find(|(_, config)| is(config)) else {
+        let names: Vec<&str> = modalities.keys().map(|name| &**name).collect();
+        return Err(usage(format!("the model reads nothing of the kind `{kind}`; it has {}", names.join(", "))));
+    };
+    given.push(name.clone());
+    sample.fields.extend(config.field().zip(value).map(|(field, value)| (field.to_owned(), value)));
+    Ok(())
+}
+
+fn plane(found: &Explanation) -> Option<&sensorium::Plane> {
+    match &found.shown {
+        Shown::Plane(plane) => Some(plane),
+        Shown::Columns(_) => None,
+    }
+}
+
+fn print(found: &Explanation) {
+    let Explanation { of, cosine, parts, shown, removal } = found;
+    println!("{of}: cosine {cosine:.3}");
+    if let Shown::Columns(names) = shown {
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        let largest = parts.iter().fold(f32::MIN_POSITIVE, |largest, part| largest.max(part.abs()));
+        for (name, part) in names.iter().zip(parts) {
+            println!("  {name:width$} {part:+.3} {}", "█".repeat((part.abs() / largest * 24.0).round() as usize));
+        }
+    }
+    println!(
+        "  without the {} most important of {} parts {:.3}, without as many at random {:.3}, without the least \
+         important {:.3}{}",
+        removal.parts,
+        parts.len(),
+        removal.most,
+        removal.random,
+        removal.least,
+        if removal.most < removal.random { "" } else { ": the map tells nothing here" }
+    );
+}
+
+fn to_page(arguments: &Arguments, model: &Model, sample: &Sample, given: &[Name], found: &[Explanation]) -> Page {
+    let modalities = &model.architecture().modalities;
+    let mut sections = Vec::new();
+    let shown = |name: &Name| (format!("{name}, as it was given"), to_media(modalities, name, sample));
+    let mut items: Vec<(String, Vec<Media>)> = given.iter().map(shown).collect();
+    for (found, plane) in found.iter().filter_map(|found| Some((found, plane(found)?))) {
+        for (what, bytes) in
+            [("as the model saw it", plane.plain()), ("what carries the match", plane.drawn(&found.parts))]
+        {
+            let picture = Media::Picture { bytes: bytes.into(), mime: "image/png".to_owned() };
+            items.push((format!("{}, {what}", found.of), vec![picture]));
+        }
+    }
+    let note = "Red is for the match, blue against it; the strongest colour is the largest number.";
+    sections.push(Section::Gallery { title: "What carries the match".into(), note: note.into(), items });
+    sections.push(Section::Bars {
+        title: "In numbers".to_owned(),
+        note: "Parts are left out, so that the model answers as if they were never there (occlusion, Zeiler & Fergus \
+               2014). A map that says something makes the match fall further than chance does."
+            .to_owned(),
+        bars: found.iter().flat_map(bars).collect(),
+    });
+    let fact = |found: &Explanation| (format!("cosine, {} explained", found.of), format!("{:.3}", found.cosine));
+    Page {
+        title: "What carries a match".to_owned(),
+        subtitle: arguments.model.display().to_string(),
+        facts: found.iter().map(fact).collect(),
+        sections,
+    }
+}
+
+fn bars(found: &Explanation) -> Vec<Bars> {
+    let bar = |name: String, value: f32| Bar { name, value: Some(f64::from(value)), ..Bar::default() };
+    let Explanation { of, cosine, parts, shown, removal } = found;
+    let check = Bars {
+        title: format!("{of}: cosine without {} of {} parts", removal.parts, parts.len()),
+        bars: vec![
+            bar("nothing left out".into(), *cosine),
+            bar("the least important".into(), removal.least),
+            bar("at random, mean of 8".into(), removal.random),
+            bar("the most important".into(), removal.most),
+        ],
+        ..Bars::default()
+    };
+    let columns = match shown {
+        Shown::Plane(_) => None,
+        Shown::Columns(names) => Some(Bars {
+            title: format!("{of}: what the cosine loses without a column"),
+            bars: names.iter().zip(parts).map(|(name, part)| bar(name.clone(), *part)).collect(),
+            ..Bars::default()
+        }),
+    };
+    columns.into_iter().chain([check]).collect()
+}

@@ -1,0 +1,183 @@
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, ValueEnum};
+use sensorium::{
+    FineTuning,
+    adapt::{Proposal, Request, Training},
+    train::{Display, Stop},
+};
+use sensorium_cases::ProblemKind;
+
+use super::{DeviceArguments, LARGEST_SEED};
+
+/// What kind of problem a label is.
+#[derive(Clone, Copy, ValueEnum)]
+enum Problem {
+    /// One of two or more classes
+    Classes,
+    /// One of several grades in their order
+    Ordinal,
+    /// Any number of classes at once: a list, or names between semicolons
+    Labels,
+    /// A number
+    Number,
+}
+
+/// What is trained of a model that was started from.
+#[derive(Clone, Copy, ValueEnum)]
+enum Adapt {
+    /// Everything, deeper layers more slowly
+    Full,
+    /// What is new; all that was taken over stays as it is
+    Frozen,
+}
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A table: CSV, TSV, JSON Lines or Parquet; paths in it start at its folder
+    #[arg(required = true)]
+    data: Vec<String>,
+    /// The column to tell, or a question about one: `target > 0`, `finding = COVID-19`, `finding ~ pneumonia`
+    #[arg(long)]
+    label: String,
+    /// The run directory; one that exists is continued [default: runs/TABLE-LABEL]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Start from a model of ours: what it knows of the same kinds of data is taken over
+    #[arg(long, value_name = "MODEL")]
+    from: Option<PathBuf>,
+    /// How long to train, e.g. 90s, 10m, 1h; turned once into a number of steps
+    #[arg(long, value_parser = seconds)]
+    time: Option<f64>,
+    /// What columns hold, where it is not as inferred: image=scan,text=notes,drop=id,url (may be repeated)
+    #[arg(long, value_name = "KIND=COLUMN,…")]
+    columns: Vec<String>,
+    /// The kind of problem, where it is not as inferred
+    #[arg(long, value_enum)]
+    problem: Option<Problem>,
+    /// Cases that share this column's value stay on one side of every split: a patient, a hospital
+    #[arg(long, value_name = "COLUMN")]
+    group: Option<String>,
+    /// A column that says train, validation or test
+    #[arg(long, value_name = "COLUMN")]
+    split: Option<String>,
+    /// Cross-validation: so many models, each judged on cases that it has not seen; predictions average them
+    #[arg(long)]
+    folds: Option<usize>,
+    /// What of the model that is started from is trained
+    #[arg(long, value_enum, default_value = "full")]
+    adapt: Adapt,
+    /// Let rare classes count as much as frequent ones
+    #[arg(long)]
+    balance: bool,
+    /// Override a key of the recipe, e.g. `--set train.batch=32` (may be repeated)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    #[arg(long, default_value = "0", value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Print the judgement as JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// No progress bar and no table of columns
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Arguments {
+    fn request(&self) -> Request {
+        Request {
+            data: self.data.clone(),
+            label: self.label.clone(),
+            columns: self.columns.clone(),
+            problem: self.problem.map(|problem| match problem {
+                Problem::Classes => ProblemKind::Classes,
+                Problem::Ordinal => ProblemKind::Ordinal,
+                Problem::Labels => ProblemKind::Labels,
+                Problem::Number => ProblemKind::Number,
+            }),
+            group: self.group.clone(),
+            split: self.split.clone(),
+            folds: self.folds,
+            seconds: self.time,
+            from: self.from.clone(),
+            training: match self.adapt {
+                Adapt::Full => Training::Full,
+                Adapt::Frozen => Training::Frozen,
+            },
+            balance: self.balance,
+            set: self.overrides.clone(),
+            seed: self.seed,
+        }
+    }
+
+    fn default_run(&self) -> PathBuf {
+        let stem = |path: &String| Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let table = self.data.first().and_then(stem).unwrap_or_default();
+        let words = |text: &str| text.split(|c: char| !c.is_alphanumeric()).collect::<Vec<_>>().join("-");
+        PathBuf::from("runs").join(format!("{}-{}", words(&table), words(&self.label)))
+    }
+}
+
+/// `90s`, `10m`, `1.5h`; a bare number is seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.trim().strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, &text[text.len() - 1..]),
+        None => (text.trim(), "s"),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| "expected a time such as 90s, 10m or 1h".to_owned())?;
+    let seconds = number
+        * match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            _ => 1.0,
+        };
+    (seconds > 0.0 && seconds.is_finite()).then_some(seconds).ok_or("expected a time above 0".to_owned())
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let device = arguments.device.open()?;
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.default_run());
+    let stop = Stop::on_signals()?;
+    let mut display = || if arguments.quiet { Display::quiet() } else { Display::auto() };
+    let mut show = |proposal: &Proposal| show(proposal, arguments.quiet);
+    let tuned = match sensorium::finetune(arguments.request(), &out, &device, &stop, &mut display, &mut show)? {
+        FineTuning::Finished(tuned) => tuned,
+        FineTuning::Interrupted { signal } => {
+            eprintln!("interrupted; the same command goes on from here");
+            return Ok(ExitCode::from(128 + signal as u8));
+        }
+    };
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&tuned.judgement.report)?),
+        false => println!("On the {} cases:\n{}", tuned.on, tuned.judgement.report),
+    }
+    if !arguments.quiet {
+        let out = out.display();
+        eprintln!("run:    {out}  (sensorium predict {out} NEW.csv)\nreport: {out}/report.html");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The table of columns, and what else a user should see before anything runs.
+fn show(proposal: &Proposal, quiet: bool) {
+    for warning in &proposal.cases.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if quiet {
+        return;
+    }
+    let recipe = &proposal.recipe;
+    let names: Vec<&str> = recipe.modalities.keys().map(|name| &**name).collect();
+    eprintln!("{}\n`{}` is {}", proposal.cases, proposal.cases.label.name(), proposal.cases.problem);
+    eprintln!(
+        "read together: {}; at most {} steps of {} cases\n",
+        names.join(", "),
+        recipe.train.steps.unwrap_or(0),
+        recipe.train.batch
+    );
+}

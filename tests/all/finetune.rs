@@ -1,0 +1,154 @@
+//! A user's own table, from the first look to new cases.
+
+use std::{fmt::Write, fs, path::Path};
+
+use tempfile::TempDir;
+
+use crate::program::{command, fail, succeed};
+
+/// Cases whose outcome follows from a word of the note, the colour of the picture and a number, each of
+/// which is missing in some.
+fn write(folder: &Path, name: &str, rows: std::ops::Range<usize>, label: bool) -> String {
+    let mut csv = String::from("\u{feff}case_id, scan,note,dose,ward,outcome\n");
+    fs::create_dir_all(folder.join("scans")).unwrap();
+    for row in rows {
+        let ill = row * 7 % 5 < 2;
+        let scan = match row % 4 {
+            0 => String::new(),
+            // One that the table names is not there.
+            _ if row == 9 => "scans/lost.png".to_owned(),
+            _ => {
+                fs::write(folder.join(format!("scans/{row}.png")), picture(ill)).unwrap();
+                format!("scans/{row}.png")
+            }
+        };
+        let word = if ill { "feverish and weak" } else { "calm and rested" };
+        let note = if row % 3 == 0 { "NA".to_owned() } else { format!("\"patient {row},\n{word} today\"") };
+        let dose = if row % 5 == 4 { "?".to_owned() } else { format!("{}.5", if ill { 60 } else { 20 } + row % 9) };
+        let outcome = if !label {
+            ""
+        } else if ill {
+            "ill"
+        } else {
+            "well"
+        };
+        writeln!(csv, "{}, {scan}, {note},{dose},{},{outcome}", 1000 + row * 3, ["a", "b"][row % 2]).unwrap();
+    }
+    let path = folder.join(name);
+    fs::write(&path, csv).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The smallest BMP of one colour: the header of a 24-bit picture and its rows.
+fn picture(bright: bool) -> Vec<u8> {
+    let side = 8_u32;
+    let size = 54 + side * side * 3;
+    let mut bytes = b"BM".to_vec();
+    for number in [size, 0, 54, 40, side, side, 1 | 24 << 16, 0, side * side * 3, 0, 0, 0, 0] {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes.extend(std::iter::repeat_n(if bright { 230 } else { 30 }, (side * side * 3) as usize));
+    bytes
+}
+
+const QUICK: [&str; 8] =
+    ["--quiet", "--label", "outcome", "--set", "train.steps=40", "--set", "train.evaluate_every=10", "--set"];
+
+fn tune(table: &str, out: &str, more: &[&str]) -> String {
+    let first = ["finetune", table, "--out", out];
+    succeed(&[&first, QUICK.as_slice(), &["train.checkpoint_every=10"], more].concat())
+}
+
+#[test]
+fn a_table_is_learned_and_new_cases_are_told() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (table, run) = (write(folder.path(), "cases.csv", 0..120, true), path("run"));
+    let report: serde_json::Value = serde_json::from_str(&tune(&table, &run, &["--json"])).unwrap();
+    let accuracy = |report: &serde_json::Value| {
+        let measures = report["measures"].as_array().unwrap().clone();
+        measures.iter().find(|measure| measure["metric"] == "accuracy").unwrap()["value"].as_f64().unwrap()
+    };
+    assert!(accuracy(&report) > 0.8, "{report:#}");
+    for file in
+        ["report.html", "judgement.json", "predictions.parquet", "recipe.toml", "model/card.md", "model/lineage.json"]
+    {
+        assert!(Path::new(&run).join(file).exists(), "{file}");
+    }
+
+    // The same command again changes nothing, another label is another run.
+    let before = fs::read(path("run/model/model.safetensors")).unwrap();
+    tune(&table, &run, &[]);
+    assert_eq!(fs::read(path("run/model/model.safetensors")).unwrap(), before);
+    let message = fail(&["finetune", &table, "--label", "ward", "--out", &run, "--quiet"], 2);
+    assert!(message.contains("another label"), "{message}");
+
+    // New cases, without labels and with a picture that is none: one row out for each row in.
+    let new = write(folder.path(), "new.csv", 120..170, false);
+    fs::write(path("scans/121.png"), b"not a picture").unwrap();
+    let told = path("told.parquet");
+    succeed(&["predict", &run, &new, "--out", &told]);
+    assert!(fs::metadata(&told).unwrap().len() > 1000);
+
+    let test = write(folder.path(), "test.csv", 170..230, true);
+    let report: serde_json::Value =
+        serde_json::from_str(&succeed(&["evaluate", &run, &test, "--json", "--by", "ward"])).unwrap();
+    assert!(accuracy(&report) > 0.8, "{report:#}");
+    let groups: Vec<&str> =
+        report["groupings"].as_array().unwrap().iter().map(|group| group["name"].as_str().unwrap()).collect();
+    assert_eq!(groups, ["modalities present", "ward"]);
+}
+
+#[test]
+fn a_run_that_was_killed_ends_in_the_same_model() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let table = write(folder.path(), "cases.csv", 0..60, true);
+    tune(&table, &path("whole"), &[]);
+    let arguments = [&["finetune", &table, "--out", &path("cut")], QUICK.as_slice(), &["train.checkpoint_every=10"]];
+    let mut child = command(&arguments.concat()).spawn().unwrap();
+    let checkpoint = folder.path().join("cut/checkpoints/step-00000010");
+    for _ in 0..3000 {
+        if checkpoint.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    tune(&table, &path("cut"), &[]);
+    let weights = |run: &str| fs::read(path(&format!("{run}/model/model.safetensors"))).unwrap();
+    assert!(weights("whole") == weights("cut"));
+}
+
+#[test]
+fn folds_are_averaged() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let table = write(folder.path(), "cases.csv", 0..60, true);
+    let told = tune(&table, &path("run"), &["--folds", "2"]);
+    assert!(told.starts_with("On the cross-validation cases:\n60 rows"), "{told}");
+    assert!(path("run/fold-2/model").parse::<std::path::PathBuf>().unwrap().exists());
+    succeed(&["predict", &path("run"), &table, "--out", &path("told.parquet"), "--quiet"]);
+}
+
+#[test]
+fn what_cannot_be_learned_is_said() {
+    let folder = TempDir::new().unwrap();
+    let table = write(folder.path(), "cases.csv", 0..30, true);
+    let out = folder.path().join("run").to_str().unwrap().to_owned();
+    let says = |arguments: &[&str], part: &str| {
+        let message = fail(&[&["finetune", &table, "--out", &out, "--quiet"], arguments].concat(), 2);
+        assert!(message.contains(part), "{message}");
+        assert!(!Path::new(&out).exists(), "{part}");
+    };
+    says(&["--label", "outcom"], "there is no column `outcom`; the table has");
+    says(&["--label", "outcome", "--group", "patient"], "--group: there is no column `patient`");
+    says(&["--label", "outcome", "--columns", "picture=scan"], "`picture` is no kind of column");
+    says(
+        &["--label", "case_id", "--problem", "number", "--columns", "drop=scan,note,dose,ward,outcome"],
+        "no column is left",
+    );
+    says(&["--label", "outcome", "--set", "train.stepz=4"], "stepz");
+    says(&["--label", "outcome", "--folds", "1"], "expected 2 to 30 folds");
+}
