@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
+    extract::{DefaultBodyLimit, FromRequest, Multipart, Request},
     http::{StatusCode, header, request::Parts},
 };
 use http_body_util::BodyExt;
@@ -111,9 +112,10 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal>
 
 /// The fields of a form in their order: name and content.
 pub(crate) async fn from_multipart(head: Parts, bytes: Bytes) -> Result<Vec<(String, Bytes)>, Refusal> {
-    use axum::extract::{FromRequest, Multipart, Request};
     let wrong = |what: String| Refusal::bad(format!("the form cannot be read: {what}"));
-    let request = Request::from_parts(head, Body::from(bytes));
+    let mut request = Request::from_parts(head, Body::from(bytes));
+    // It has been bounded.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| wrong(error.body_text()))?;
     let mut fields = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|error| wrong(error.body_text()))? {

@@ -24,15 +24,21 @@ const LISTED_BY_DEFAULT: usize = 24;
 /// Fields by name.
 pub(crate) type Fields = BTreeMap<String, Field>;
 
-/// A field as JSON: text, a number, a list, or where its bytes are.
+/// A field as JSON: one value or several.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(no_recursion)]
 pub(crate) enum Field {
+    One(FieldValue),
+    Several(Vec<FieldValue>),
+}
+
+/// A text, a number, or where bytes are.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum FieldValue {
     Text(String),
     Number(f64),
     File(File),
-    List(Vec<Field>),
 }
 
 /// A field of bytes.
@@ -172,15 +178,23 @@ pub(crate) fn fields(sample: &Sample) -> Fields {
 }
 
 fn field(key: &str, name: &str, value: &Value) -> Field {
+    let mut values = values(key, name, value);
+    match (value, values.pop()) {
+        (Value::Bytes(_) | Value::Text(_) | Value::Number(_), Some(one)) => Field::One(one),
+        (_, last) => Field::Several(values.into_iter().chain(last).collect()),
+    }
+}
+
+fn values(key: &str, name: &str, value: &Value) -> Vec<FieldValue> {
     match value {
-        Value::Text(text) => Field::Text(text.clone()),
-        Value::Number(number) => Field::Number(*number),
-        Value::List(values) => Field::List(values.iter().map(|value| field(key, name, value)).collect()),
-        Value::Bytes(bytes) => Field::File(File {
+        Value::Text(text) => vec![FieldValue::Text(text.clone())],
+        Value::Number(number) => vec![FieldValue::Number(*number)],
+        Value::List(list) => list.iter().flat_map(|value| values(key, name, value)).collect(),
+        Value::Bytes(bytes) => vec![FieldValue::File(File {
             content_type: content_type(bytes),
             bytes: bytes.len(),
             href: format!("/v1/items/{}?field={}", escaped(key), escaped(name)),
-        }),
+        })],
     }
 }
 
