@@ -32,9 +32,9 @@ mod table;
 mod tests;
 
 pub use error::RetrieveError;
+pub use index::{Index, IndexOptions};
 pub use nearest::{Answer, Answers, nearest};
 pub use report::{Direction, Metrics, RetrievalReport, retrieval};
-pub use index::{Index, IndexOptions};
-pub use store::{EmbeddingFile, EmbeddingReader, Items, Origin, Stored};
+pub use store::{Embedded, EmbeddingFile, EmbeddingParts, EmbeddingReader, Items, Origin, Stored};
 pub use subsets::subsets;
 pub use table::{Column, EmbeddingTable};

@@ -189,14 +189,15 @@ fn recall(
     queries: &Array2<f32>,
 ) -> Result<f64, RetrieveError> {
     let truth = exact::search_shifted(queries.view(), vectors, shifts(metric, vectors).as_deref(), WANTED + 1);
-    let judge = |(query, truth): (ndarray::ArrayView1<f32>, Vec<Neighbour>)| {
+    let judge = |(number, truth): (usize, Vec<Neighbour>)| {
+        let query = queries.row(number);
         let other = |row: &usize| vectors.row(*row) != query;
         let truth: Vec<usize> = truth.iter().map(|found| found.row).filter(other).take(WANTED).collect();
         let found: Vec<usize> = graph.nearest(query, WANTED + 1)?.into_iter().filter(other).collect();
         Ok((truth.iter().filter(|row| found.contains(row)).count(), truth.len()))
     };
     let judged: Vec<(usize, usize)> =
-        queries.outer_iter().into_par_iter().zip(truth).map(judge).collect::<Result<_, RetrieveError>>()?;
+        truth.into_par_iter().enumerate().map(judge).collect::<Result<_, RetrieveError>>()?;
     let (found, wanted) = judged.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     Ok(found as f64 / wanted.max(1) as f64)
 }

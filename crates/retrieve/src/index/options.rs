@@ -84,7 +84,9 @@ pub struct IndexOptions {
 impl IndexOptions {
     pub(crate) fn check(&self) -> Result<(), RetrieveError> {
         if self.dtype == Dtype::I8 && self.metric != Metric::Cosine && !self.exact {
-            return Err(RetrieveError::Options("numbers of type i8 keep directions alone: use --metric cosine, or f16"));
+            return Err(RetrieveError::Options(
+                "numbers of type i8 keep directions alone: use --metric cosine, or f16",
+            ));
         }
         Ok(())
     }

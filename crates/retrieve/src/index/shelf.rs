@@ -3,16 +3,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow_array::{StringArray, cast::AsArray};
+use arrow_array::{Array, StringArray, cast::AsArray};
 use memmap2::Mmap;
 use ndarray::{ArrayView1, ArrayView2};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sensorium_contract::Name;
 
-use super::{
-    Description, Hit, Item, Metric, ModalityDescription,
-    graph::Graph,
-};
+use super::{Description, Hit, Item, Metric, ModalityDescription, graph::Graph};
 use crate::{
     RetrieveError,
     exact::{self, Neighbour},
@@ -92,7 +89,7 @@ impl Shelf {
         let graph = graph.map(|dtype| Graph::open(&files.graph, described.rows, width, metric, dtype)).transpose()?;
         let (keys, sources) = read_items(&files.items)?;
         let starts = keys.iter().scan(0, |sum, keys| Some(std::mem::replace(sum, *sum + keys.len()))).collect();
-        let found: usize = keys.iter().map(StringArray::len).sum();
+        let found: usize = keys.iter().map(Array::len).sum();
         if found != described.rows {
             let problem = format!("expected {} items, found {found}", described.rows);
             return Err(RetrieveError::file(&files.items, &problem));

@@ -37,7 +37,8 @@ fn store(home: &TempDir, modalities: &[(&str, &Array2<f32>)]) -> PathBuf {
 }
 
 fn score(metric: Metric, query: &Array1<f32>, vector: &Array1<f32>) -> f64 {
-    let dot = |a: &Array1<f32>, b: &Array1<f32>| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let dot =
+        |a: &Array1<f32>, b: &Array1<f32>| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     match metric {
         Metric::Cosine => dot(query, vector) / (dot(query, query) * dot(vector, vector)).sqrt(),
         Metric::Dot => dot(query, vector),

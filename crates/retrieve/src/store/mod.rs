@@ -3,12 +3,15 @@
 //! One row an item and modality: `key`, `modality`, `source` (where the item came from), `content`
 //! (equal for equal raw content) and `vector`.
 
+mod parts;
 mod read;
+mod table;
 mod write;
 
 use sensorium_contract::Name;
 use serde::{Deserialize, Serialize};
 
+pub use parts::{Embedded, EmbeddingParts};
 pub use read::{EmbeddingReader, Stored};
 pub use write::EmbeddingFile;
 

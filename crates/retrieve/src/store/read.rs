@@ -42,8 +42,7 @@ impl EmbeddingReader {
     pub fn open(path: &Path) -> Result<Self, RetrieveError> {
         let failed = |error: &dyn Display| RetrieveError::file(path, error);
         let file = File::open(path).map_err(|error| failed(&error))?;
-        let metadata =
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&error))?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| failed(&error))?;
         for needed in [KEY, MODALITY, VECTOR] {
             metadata.schema().field_with_name(needed).map_err(|_| {
                 let found: Vec<&str> = metadata.schema().fields().iter().map(|field| field.name().as_str()).collect();
@@ -140,7 +139,7 @@ impl EmbeddingReader {
         if numbers.null_count() > 0 || lists.null_count() > 0 {
             return Err(self.failed(&"a vector is missing, or a number of one"));
         }
-        let start = lists.value_offset(0) as usize * self.width;
+        let start = lists.value_offset_at(0) * self.width;
         let numbers = numbers.values()[start..].iter().take(batch.num_rows() * self.width).copied().collect();
         let vectors = Array2::from_shape_vec((batch.num_rows(), self.width), numbers);
         let optional = |name| batch.column_by_name(name).is_some();
@@ -168,9 +167,8 @@ impl EmbeddingReader {
     fn column(&self, batch: &RecordBatch, name: &str, wanted: &DataType) -> Result<ArrayRef, RetrieveError> {
         let column = batch.column_by_name(name).ok_or_else(|| self.failed(&format!("no column `{name}`")))?;
         let options = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(column, wanted, &options).map_err(|error| {
-            self.failed(&format!("`{name}` holds {}, expected {wanted}: {error}", column.data_type()))
-        })
+        cast_with_options(column, wanted, &options)
+            .map_err(|error| self.failed(&format!("`{name}` holds {}, expected {wanted}: {error}", column.data_type())))
     }
 
     fn failed(&self, problem: &dyn Display) -> RetrieveError {
