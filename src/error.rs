@@ -30,6 +30,23 @@ pub enum Error {
     /// Judging failed.
     #[error(transparent)]
     Retrieve(#[from] sensorium_retrieve::RetrieveError),
+    /// Samples without anything to embed.
+    #[error("no sample has any of the model's modalities ({modalities})")]
+    NothingToEmbed {
+        /// The model's.
+        modalities: String,
+    },
+    /// An index of another model's embeddings.
+    #[error("`{}` was made with another model than `{}`: their vectors do not compare", index.display(), model.display())]
+    OtherModel {
+        /// The index.
+        index: PathBuf,
+        /// The model.
+        model: PathBuf,
+    },
+    /// A command that was given what does not go together: a query that the model cannot read …
+    #[error("{0}")]
+    Usage(String),
     /// A published checkpoint cannot be used.
     #[error(transparent)]
     Family(#[from] sensorium_families::FamilyError),

@@ -5,7 +5,9 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, check, compare, data, embed, evaluate, export, forward, generate, import, pretrain};
+use commands::{
+    bench, check, compare, data, embed, evaluate, export, forward, generate, import, index, pretrain, search,
+};
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
 #[derive(Parser)]
@@ -27,6 +29,10 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Turn samples into vectors, one row an item and modality, in a Parquet file
     Embed(embed::Arguments),
+    /// Make an index of vectors, which `search` and `serve` answer from
+    Index(index::Arguments),
+    /// Find what fits a text, a picture, a sound or a table row
+    Search(search::Arguments),
     /// Lay the retrieval numbers of finished runs side by side, with their mean
     Compare(compare::Arguments),
     /// Take in a published checkpoint (Hugging Face layout) as a model directory
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Command::Pretrain(arguments) => pretrain::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
+        Command::Index(arguments) => index::run(arguments),
+        Command::Search(arguments) => search::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Export(arguments) => export::run(arguments),

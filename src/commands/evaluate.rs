@@ -2,7 +2,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use sensorium::{
-    AnyModel,
+    AnyModel, Error,
     contract::Name,
     embed,
     report::{Page, render},
@@ -23,8 +23,9 @@ enum Task {
 }
 
 #[derive(Args)]
+#[command(mut_arg("data", |data| data.required(false)))]
 pub struct Arguments {
-    /// A model directory, `runs/NAME/model`
+    /// A model directory, `runs/NAME/model`; or vectors that `embed` wrote, without DATA
     model: PathBuf,
     #[command(flatten)]
     samples: SampleArguments,
@@ -43,6 +44,13 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Task::Retrieval = arguments.task;
+    if arguments.model.extension().is_some_and(|extension| extension == "parquet") {
+        return stored(&arguments);
+    }
+    if arguments.samples.is_empty() {
+        let problem = "a model is judged on samples: name them after it (or give vectors, E.parquet, in its place)";
+        return Err(Error::Usage(problem.to_owned()).into());
+    }
     let device = arguments.device.open()?;
     let model = AnyModel::open(&arguments.model, &device)?;
     let dataset = arguments.samples.open()?;
@@ -69,6 +77,23 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
         };
         commit(&path, render(&page).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Judges vectors that were embedded before.
+fn stored(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let path = &arguments.model;
+    if !arguments.samples.is_empty() || arguments.report.is_some() {
+        let problem = "stored vectors are judged alone: neither samples nor --report go with them";
+        return Err(Error::Usage(problem.to_owned()).into());
+    }
+    let table = EmbeddingTable::read(path)?;
+    let report = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
+    anyhow::ensure!(!report.directions.is_empty(), "`{}`: no key has vectors of two modalities", path.display());
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => println!("{report}"),
     }
     Ok(ExitCode::SUCCESS)
 }

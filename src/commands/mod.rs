@@ -10,18 +10,16 @@ pub mod export;
 pub mod forward;
 pub mod generate;
 pub mod import;
+pub mod index;
 pub mod pretrain;
+pub mod search;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context;
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sensorium::{
-    Data, Error, Recipe,
-    samples::{Dataset, SourceConfig},
-};
+use sensorium::{Error, Recipe, Samples, samples::Dataset};
 use sensorium_model::ModelError;
 
 /// The largest integer of TOML, which the recipe is saved as.
@@ -70,19 +68,16 @@ impl SampleArguments {
         self.data.join(", ")
     }
 
-    pub fn open(&self) -> anyhow::Result<Dataset> {
-        if let [recipe] = &self.data[..]
-            && recipe.ends_with(".toml")
-        {
-            let recipe = Recipe::read(recipe.as_ref(), &[])?;
-            let folder = std::env::temp_dir().join("sensorium-data");
-            return Ok(Data::open(&recipe, &folder, &mut |_, _| {})?.validation);
-        }
-        let fields = || self.fields.iter().cloned().collect();
-        let source = |path: &String| SourceConfig { fields: fields(), ..SourceConfig::new(path) };
-        let sources: Vec<SourceConfig> = self.data.iter().map(source).collect();
-        let here = std::env::current_dir().context("the current directory")?;
-        Ok(Dataset::open(&sources, &here)?)
+    pub fn samples(&self) -> Samples {
+        Samples { data: self.data.clone(), fields: self.fields.clone() }
+    }
+
+    pub fn open(&self) -> Result<Dataset, Error> {
+        self.samples().open()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
     }
 }
 
@@ -135,7 +130,7 @@ pub fn message(error: &anyhow::Error) -> String {
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Error>() {
-        Some(Error::Recipe(_) | Error::Device { .. }) => ExitCode::from(2),
+        Some(Error::Recipe(_) | Error::Device { .. } | Error::Usage(_) | Error::OtherModel { .. }) => ExitCode::from(2),
         Some(Error::Model(ModelError::Impossible { .. } | ModelError::NotJoint(_) | ModelError::Objective(_))) => {
             ExitCode::from(2)
         }

@@ -11,6 +11,7 @@
 mod axis;
 mod chart;
 mod draw;
+mod gallery;
 mod media;
 mod number;
 mod page;
@@ -22,6 +23,7 @@ mod training;
 mod wall;
 
 pub use chart::{Chart, Reference, Series};
+pub use gallery::{Exhibit, Gallery};
 pub use media::Media;
 pub use page::{Page, Section, render};
 pub use table::{Cell, Table, recall_matrix};

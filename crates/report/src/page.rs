@@ -1,8 +1,9 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    Chart, Table, Wall,
+    Chart, Gallery, Table, Wall,
     chart::{Size, chart},
+    gallery::gallery,
     media::Store,
     table::table,
     wall::wall,
@@ -39,6 +40,8 @@ pub enum Section {
     Table(Table),
     /// Queries with their answers.
     Wall(Wall),
+    /// Answers to one question.
+    Gallery(Gallery),
     /// Words; an empty line ends a paragraph.
     Prose {
         /// Stands above.
@@ -116,6 +119,7 @@ impl Block<'_> {
             Self::One(Section::ChartGrid { title, .. } | Section::Prose { title, .. }) => title,
             Self::One(Section::Table(table)) => &table.title,
             Self::One(Section::Wall(wall)) => &wall.title,
+            Self::One(Section::Gallery(gallery)) => &gallery.title,
             Self::Walls(walls) => match walls.as_slice() {
                 [wall] => &wall.title,
                 _ => "Queries and answers",
@@ -149,6 +153,7 @@ fn single(section: &Section, store: &mut Store) -> Markup {
         },
         Section::Table(one) => table(one),
         Section::Wall(one) => wall(one, store),
+        Section::Gallery(one) => gallery(one, store),
         Section::Prose { text, .. } => {
             html! { div .prose { @for paragraph in text.split("\n\n") { p { (paragraph) } } } }
         }

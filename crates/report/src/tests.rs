@@ -57,6 +57,15 @@ fn full_page(text: &str) -> Page {
             Section::Table(table),
             Section::Wall(wall.clone()),
             Section::Wall(wall),
+            Section::Gallery(Gallery {
+                title: word(),
+                note: word(),
+                asked: vec![picture(), sound()],
+                found: vec![
+                    Exhibit { media: vec![picture(), Media::Text(word())], name: word(), source: word(), score: 0.25 },
+                    Exhibit::default(),
+                ],
+            }),
             Section::Prose { title: word(), text: word() },
         ],
     }
