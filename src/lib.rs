@@ -18,6 +18,7 @@ mod pretrain;
 mod published;
 mod query;
 mod retrieval;
+mod serving;
 mod stored;
 
 pub use any::AnyModel;
@@ -39,5 +40,7 @@ pub use sensorium_recipe::Recipe;
 pub use sensorium_report as report;
 pub use sensorium_retrieve as retrieve;
 pub use sensorium_samples as samples;
+pub use sensorium_serve as serve;
 pub use sensorium_train as train;
+pub use serving::IndexedItems;
 pub use stored::{embed_to_file, origin};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    bench, check, compare, data, embed, evaluate, export, forward, generate, import, index, pretrain, search,
+    bench, check, compare, data, embed, evaluate, export, forward, generate, import, index, pretrain, search, serve,
 };
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
@@ -33,6 +33,8 @@ enum Command {
     Index(index::Arguments),
     /// Find what fits a text, a picture, a sound or a table row
     Search(search::Arguments),
+    /// Answer over HTTP: vectors, search, and a page to look at
+    Serve(serve::Arguments),
     /// Lay the retrieval numbers of finished runs side by side, with their mean
     Compare(compare::Arguments),
     /// Take in a published checkpoint (Hugging Face layout) as a model directory
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Embed(arguments) => embed::run(arguments),
         Command::Index(arguments) => index::run(arguments),
         Command::Search(arguments) => search::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Export(arguments) => export::run(arguments),

@@ -15,3 +15,5 @@ mod program;
 mod recipes;
 #[path = "all/resume.rs"]
 mod resume;
+#[path = "all/serve.rs"]
+mod serve;

@@ -176,6 +176,12 @@ def main():
     browser.wait("document.documentElement.scrollWidth <= innerWidth", "nothing is wider than a phone")
     browser.screen(1200, 900)
 
+    browser.evaluate("document.querySelector('#targets input').click()")
+    browser.wait("document.querySelector('main img') === null && " + answers, "what is not looked for is not answered")
+    browser.picture(out("others-light.png"))
+    browser.evaluate("document.querySelector('#targets input').click()")
+    browser.wait("document.querySelector('main img') !== null && " + answers, "and is again")
+
     browser.evaluate("document.querySelector('.more').focus()")
     browser.press("ArrowRight")
     browser.wait("document.activeElement === document.querySelectorAll('.more')[1]", "arrows go from answer to answer")

@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 /// What each part may depend on; the test of the other direction is that nothing else is here.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("contract", &[]),
     ("state", &["contract"]),
     ("samples", &["contract"]),
@@ -26,6 +26,7 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("train", &["contract", "state", "samples", "kernels"]),
     ("retrieve", &["contract", "state", "samples"]),
     ("report", &["contract"]),
+    ("serve", &["contract"]),
     ("recipe", &["contract", "samples", "modalities", "objectives", "model", "train"]),
     ("datasets", &["contract", "samples"]),
 ];

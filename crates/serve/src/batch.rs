@@ -65,9 +65,17 @@ impl Queue {
             let message = format!("at most {} items in a request, found {items}", self.size);
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
-        let busy = || Refusal::busy("the queue is full; try again later", self.seconds_to_empty());
         // Not more than the queue's size, which is far below 2³².
-        self.places.clone().try_acquire_many_owned(items as u32).map_err(|_| busy())
+        self.places.clone().try_acquire_many_owned(items as u32).map_err(|_| self.busy())
+    }
+
+    /// Whether there is any place: if not, a request need not even be looked at.
+    pub fn refuse_if_full(&self) -> Result<(), Refusal> {
+        if self.places.available_permits() == 0 { Err(self.busy()) } else { Ok(()) }
+    }
+
+    fn busy(&self) -> Refusal {
+        Refusal::busy("the queue is full; try again later", self.seconds_to_empty())
     }
 
     /// Items that are taken in and not yet answered.

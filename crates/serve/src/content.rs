@@ -10,10 +10,9 @@ use axum::{body::Bytes, http::StatusCode};
 use base64::{Engine, engine::general_purpose};
 use sensorium_contract::{Item, Name, Preparation, Sample, Value};
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
 use utoipa::ToSchema;
 
-use crate::error::Refusal;
+use crate::{error::Refusal, wire::Row};
 
 /// The longest text in bytes: far more than any model reads of it.
 const LONGEST_TEXT: usize = 1 << 18;
@@ -66,7 +65,7 @@ pub(crate) struct Parts {
     pub audio: Option<String>,
     /// Columns with their values.
     #[schema(value_type = Option<Object>)]
-    pub row: Option<Map<String, serde_json::Value>>,
+    pub row: Option<Row>,
 }
 
 impl Parts {
@@ -85,7 +84,7 @@ pub(crate) enum Content {
     Text(String),
     Picture(Bytes),
     Sound(Bytes),
-    Row(Map<String, serde_json::Value>),
+    Row(Row),
 }
 
 impl Content {
@@ -110,20 +109,9 @@ impl Content {
             Self::Text(text) => [(field(), Value::Text(text))].into(),
             Self::Picture(picture) => [(field(), bytes(picture))].into(),
             Self::Sound(sound) => [(field(), bytes(sound))].into(),
-            Self::Row(row) => row.into_iter().filter_map(|(column, cell)| Some((column, cell_value(cell)?))).collect(),
+            Self::Row(row) => row.0,
         };
         Ok(Sample { key: String::new(), fields })
-    }
-}
-
-/// A cell; an absent one and what no table holds are nothing.
-fn cell_value(cell: serde_json::Value) -> Option<Value> {
-    match cell {
-        serde_json::Value::Bool(truth) => Some(Value::Text(truth.to_string())),
-        serde_json::Value::Number(number) => number.as_f64().map(Value::Number),
-        serde_json::Value::String(text) if text.trim().is_empty() => None,
-        serde_json::Value::String(text) => Some(Value::Text(text.trim().to_owned())),
-        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
     }
 }
 

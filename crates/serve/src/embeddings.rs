@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`: OpenAI's shape for texts, and the same for pictures, sounds and rows.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -8,7 +8,10 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -16,14 +19,19 @@ use crate::{
     body::{Form, from_json, from_multipart},
     content::{Content, Parts, form_contents, form_text},
     error::{ErrorAnswer, Refusal, json},
-    service::Service,
+    service::{Service, blocking},
+    wire::few,
 };
+
+/// The most inputs of a request, as OpenAI has it.
+const MOST: usize = 2048;
 
 /// What is to be embedded.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmbeddingRequest {
     /// A text, an object with one of `text`, `image`, `audio` and `row`, or a list of these.
+    #[serde(deserialize_with = "inputs")]
     input: Inputs,
     /// The model's name, as `/v1/models` says; there is but one.
     model: Option<String>,
@@ -62,11 +70,9 @@ pub(crate) struct EmbeddingForm {
 }
 
 /// One thing or several.
+// What is derived for reading says what the document says; it is read by `InputVisitor`.
 #[derive(Deserialize, ToSchema)]
-#[serde(
-    untagged,
-    expecting = "expected a text, an object with text, image, audio or row (pictures and sounds as data URLs), or a list of these"
-)]
+#[serde(untagged)]
 enum Inputs {
     One(OneInput),
     Several(Vec<OneInput>),
@@ -77,7 +83,7 @@ enum Inputs {
 #[serde(untagged)]
 enum OneInput {
     Text(String),
-    Other(Box<Parts>),
+    Other(Parts),
 }
 
 /// How vectors are written.
@@ -145,8 +151,9 @@ pub(crate) async fn create(State(service): State<Arc<Service>>, request: Request
     let (head, body) = request.into_parts();
     let form = Form::of(&head)?;
     let arrived = service.reader.read(&head, body).await?;
+    service.queue.refuse_if_full()?;
     let (contents, asked) = match form {
-        Form::Json => of_request(from_json(&arrived.bytes)?)?,
+        Form::Json => blocking(move || of_request(from_json(&arrived.bytes)?)).await??,
         Form::Multipart => of_form(from_multipart(head, arrived.bytes.clone()).await?)?,
     };
     asked.check(&service)?;
@@ -191,6 +198,53 @@ impl Encoding {
                 let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
                 Written::Base64(general_purpose::STANDARD.encode(bytes))
             }
+        }
+    }
+}
+
+/// Reads one thing, or also several.
+struct InputVisitor<const SEVERAL: bool>;
+
+impl<'de, const SEVERAL: bool> Visitor<'de> for InputVisitor<SEVERAL> {
+    type Value = Inputs;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a text, or an object with text, image, audio or row (pictures and sounds as data URLs)")?;
+        if SEVERAL { f.write_str(", or a list of these") } else { Ok(()) }
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Inputs, E> {
+        Ok(Inputs::One(OneInput::Text(text.to_owned())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, parts: A) -> Result<Inputs, A::Error> {
+        Ok(Inputs::One(OneInput::Other(Parts::deserialize(MapAccessDeserializer::new(parts))?)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Inputs, A::Error> {
+        match SEVERAL {
+            true => {
+                let inputs = few::<InputOfList, A, MOST>(list)?;
+                Ok(Inputs::Several(inputs.into_iter().map(|input| input.0).collect()))
+            }
+            false => Err(de::Error::invalid_type(Unexpected::Seq, &self)),
+        }
+    }
+}
+
+/// Reads what is to be embedded; nothing is kept of what is of the wrong kind.
+fn inputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Inputs, D::Error> {
+    deserializer.deserialize_any(InputVisitor::<true>)
+}
+
+/// One thing of a list.
+struct InputOfList(OneInput);
+
+impl<'de> Deserialize<'de> for InputOfList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(InputVisitor::<false>)? {
+            Inputs::One(one) => Ok(Self(one)),
+            Inputs::Several(_) => Err(de::Error::custom("a list in a list")),
         }
     }
 }

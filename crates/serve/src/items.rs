@@ -75,6 +75,7 @@ pub(crate) struct ItemsAnswer {
 
 /// Which field.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WhichField {
     /// The bytes of this field instead of the description of all.
@@ -83,6 +84,7 @@ pub(crate) struct WhichField {
 
 /// How many.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HowMany {
     /// How many items.

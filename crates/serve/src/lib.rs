@@ -26,6 +26,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod warm;
+mod wire;
 
 use std::{net::SocketAddr, sync::Arc, thread::available_parallelism};
 

@@ -9,7 +9,6 @@ use axum::{
 };
 use sensorium_contract::Name;
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
 use utoipa::ToSchema;
 
 use crate::{
@@ -20,6 +19,7 @@ use crate::{
     error::{ErrorAnswer, Refusal, json},
     items::{Fields, fields},
     service::{Service, blocking},
+    wire::{Few, Row},
 };
 
 /// How many answers can be asked for.
@@ -41,9 +41,10 @@ pub(crate) struct SearchRequest {
     audio: Option<String>,
     /// Columns with their values.
     #[schema(value_type = Option<Object>)]
-    row: Option<Map<String, serde_json::Value>>,
+    row: Option<Row>,
     /// The modalities to answer with; all that the index has if nothing is said.
-    to: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 64)]
+    to: Option<Few<String, 64>>,
     /// Answers of each modality.
     #[schema(minimum = 1, maximum = 1000, default = 12)]
     k: Option<usize>,
@@ -105,8 +106,9 @@ pub(crate) async fn search(State(service): State<Arc<Service>>, request: Request
     let (head, body) = request.into_parts();
     let form = Form::of(&head)?;
     let arrived = service.reader.read(&head, body).await?;
+    service.queue.refuse_if_full()?;
     let asked = match form {
-        Form::Json => of_request(from_json(&arrived.bytes)?)?,
+        Form::Json => blocking(move || of_request(from_json(&arrived.bytes)?)).await??,
         Form::Multipart => of_form(from_multipart(head, arrived.bytes.clone()).await?)?,
     };
     let collection = service.collection()?.clone();
@@ -133,7 +135,7 @@ struct Asked {
 fn of_request(request: SearchRequest) -> Result<Asked, Refusal> {
     let SearchRequest { text, image, audio, row, to, k } = request;
     let contents = Parts { text, image, audio, row }.contents()?;
-    Ok(Asked { contents, to, k: k.unwrap_or(COUNT) })
+    Ok(Asked { contents, to: to.map(|to| to.0), k: k.unwrap_or(COUNT) })
 }
 
 fn of_form(fields: Vec<(String, Bytes)>) -> Result<Asked, Refusal> {

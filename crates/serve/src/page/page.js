@@ -259,7 +259,7 @@ async function begin() {
   hasIndex = model.index !== undefined;
   $("ask").hidden = !hasIndex;
   if (!hasIndex) return howTo(model);
-  $("words").placeholder = takes("text") ? "Type what you look for" : "Drop something to look for";
+  $("words").placeholder = takes("text") ? "Look for …" : "Drop something …";
   $("words").disabled = !takes("text");
   $("picture").hidden = !takes("image");
   $("sound").hidden = !takes("audio");
