@@ -186,7 +186,7 @@ def main():
     browser.press("ArrowRight")
     browser.wait("document.activeElement === document.querySelectorAll('.more')[1]", "arrows go from answer to answer")
     browser.press("Enter")
-    browser.wait("document.querySelector('.piece') !== null || document.getElementById('words').value !== ''",
+    browser.wait("document.querySelector('.piece') !== null && document.getElementById('words').value === ''",
                  "Enter on an answer asks for more like it")
     browser.wait(answers, "and is answered")
     browser.press("Escape")

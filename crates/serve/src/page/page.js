@@ -12,6 +12,8 @@ let inputs = [];
 let hasIndex = false;
 const asked = { image: null, audio: null, row: null };
 let underWay = null;
+// How often the question was put away; what comes later than that is not wanted any more.
+let cleared = 0;
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -183,13 +185,16 @@ async function like(kind, fields) {
     $("words").value = value;
     await search();
   } else if (value?.href) {
+    const begun = cleared;
     const bytes = await (await fetch(value.href)).blob();
+    if (begun !== cleared) return;
     clear();
     await attach(kind, bytes);
   }
 }
 
 function clear() {
+  cleared += 1;
   $("words").value = "";
   Object.keys(asked).forEach((kind) => (asked[kind] = null));
   $("attached").replaceChildren();
@@ -197,11 +202,16 @@ function clear() {
 
 // Makes a file or a row part of the question, in place of the last one of its kind.
 async function attach(kind, given) {
+  const begun = cleared;
+  let part = given;
   try {
-    asked[kind] = kind === "image" ? await picture(given) : kind === "audio" ? await sound(given) : given;
+    if (kind === "image") part = await picture(given);
+    if (kind === "audio") part = await sound(given);
   } catch (error) {
     return say(error.message, true);
   }
+  if (begun !== cleared) return;
+  asked[kind] = part;
   document.querySelector(`.piece[data-kind=${kind}]`)?.remove();
   const piece = element("div", { className: "piece" });
   piece.dataset.kind = kind;
