@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`: OpenAI's shape for texts, and the same for pictures, sounds and rows.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     body::Bytes,
@@ -8,30 +8,24 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     batch::Vector,
     body::{Form, from_json, from_multipart},
-    content::{Content, Parts, form_contents, form_text},
+    content::{Content, form_contents, form_text},
     error::{ErrorAnswer, Refusal, json},
+    inputs::{self, Inputs},
     service::{Service, blocking},
-    wire::few,
 };
-
-/// The most inputs of a request, as OpenAI has it.
-const MOST: usize = 2048;
 
 /// What is to be embedded.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmbeddingRequest {
     /// A text, an object with one of `text`, `image`, `audio` and `row`, or a list of these.
-    #[serde(deserialize_with = "inputs")]
+    #[serde(deserialize_with = "inputs::read")]
     input: Inputs,
     /// The model's name, as `/v1/models` says; there is but one.
     model: Option<String>,
@@ -67,23 +61,6 @@ pub(crate) struct EmbeddingForm {
     dimensions: Option<usize>,
     /// Not used.
     user: Option<String>,
-}
-
-/// One thing or several.
-// What is derived for reading says what the document says; it is read by `InputVisitor`.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-enum Inputs {
-    One(OneInput),
-    Several(Vec<OneInput>),
-}
-
-/// One thing.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-enum OneInput {
-    Text(String),
-    Other(Parts),
 }
 
 /// How vectors are written.
@@ -202,77 +179,10 @@ impl Encoding {
     }
 }
 
-/// Reads one thing, or also several.
-struct InputVisitor<const SEVERAL: bool>;
-
-impl<'de, const SEVERAL: bool> Visitor<'de> for InputVisitor<SEVERAL> {
-    type Value = Inputs;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a text, or an object with text, image, audio or row (pictures and sounds as data URLs)")?;
-        if SEVERAL { f.write_str(", or a list of these") } else { Ok(()) }
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Inputs, E> {
-        Ok(Inputs::One(OneInput::Text(text.to_owned())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, parts: A) -> Result<Inputs, A::Error> {
-        Ok(Inputs::One(OneInput::Other(Parts::deserialize(MapAccessDeserializer::new(parts))?)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Inputs, A::Error> {
-        match SEVERAL {
-            true => {
-                let inputs = few::<InputOfList, A, MOST>(list)?;
-                Ok(Inputs::Several(inputs.into_iter().map(|input| input.0).collect()))
-            }
-            false => Err(de::Error::invalid_type(Unexpected::Seq, &self)),
-        }
-    }
-}
-
-/// Reads what is to be embedded; nothing is kept of what is of the wrong kind.
-fn inputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Inputs, D::Error> {
-    deserializer.deserialize_any(InputVisitor::<true>)
-}
-
-/// One thing of a list.
-struct InputOfList(OneInput);
-
-impl<'de> Deserialize<'de> for InputOfList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(InputVisitor::<false>)? {
-            Inputs::One(one) => Ok(Self(one)),
-            Inputs::Several(_) => Err(de::Error::custom("a list in a list")),
-        }
-    }
-}
-
 fn of_request(request: EmbeddingRequest) -> Result<(Vec<Content>, Asked), Refusal> {
     let EmbeddingRequest { input, model, encoding_format, dimensions, user: _ } = request;
-    let inputs = match input {
-        Inputs::One(input) => vec![input],
-        Inputs::Several(inputs) => inputs,
-    };
-    let contents =
-        inputs.into_iter().enumerate().map(|(place, input)| input.content(place)).collect::<Result<_, _>>()?;
+    let contents = input.contents()?;
     Ok((contents, Asked { model, dimensions, encoding: encoding_format }))
-}
-
-impl OneInput {
-    fn content(self, place: usize) -> Result<Content, Refusal> {
-        let parts = match self {
-            Self::Text(text) => return Ok(Content::Text(text)),
-            Self::Other(parts) => parts,
-        };
-        let at = |refusal: Refusal| Refusal { message: format!("item {place}: {}", refusal.message), ..refusal };
-        let mut contents = parts.contents().map_err(at)?;
-        match (contents.pop(), contents.is_empty()) {
-            (Some(content), true) => Ok(content),
-            _ => Err(at(Refusal::bad("expected exactly one of text, image, audio and row"))),
-        }
-    }
 }
 
 fn of_form(fields: Vec<(String, Bytes)>) -> Result<(Vec<Content>, Asked), Refusal> {

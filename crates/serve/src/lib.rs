@@ -14,6 +14,7 @@ mod content;
 mod embeddings;
 mod error;
 mod gate;
+mod inputs;
 mod items;
 mod listen;
 mod metrics;

@@ -15,7 +15,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -131,7 +130,7 @@ impl Stop {
 async fn connection(stream: TcpStream, router: Router, patience: Duration, mut closing: watch::Receiver<bool>) {
     // An answer that nobody takes is given up by the system.
     #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(patience));
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(patience));
     let _ = stream.set_nodelay(true);
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
