@@ -1,6 +1,6 @@
 use std::fs::File;
 
-use arrow_array::{ArrayRef, Float64Array, LargeStringArray, ListArray, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, LargeStringArray, ListArray, RecordBatch, StringArray};
 use ndarray::{Array2, arr2};
 use parquet::arrow::ArrowWriter;
 use sensorium_contract::Name;
