@@ -19,7 +19,7 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sensorium::{Error, Recipe, Samples, samples::Dataset};
+use sensorium::{Error, Recipe, Samples, retrieve::RetrieveError, samples::Dataset};
 use sensorium_model::ModelError;
 
 /// The largest integer of TOML, which the recipe is saved as.
@@ -129,6 +129,9 @@ pub fn message(error: &anyhow::Error) -> String {
 
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if let Some(RetrieveError::Options(_)) = error.downcast_ref() {
+        return ExitCode::from(2);
+    }
     match error.downcast_ref::<Error>() {
         Some(Error::Recipe(_) | Error::Device { .. } | Error::Usage(_) | Error::OtherModel { .. }) => ExitCode::from(2),
         Some(Error::Model(ModelError::Impossible { .. } | ModelError::NotJoint(_) | ModelError::Objective(_))) => {
