@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sensorium_contract::{Batch, Embedder};
+use sensorium_contract::{Embedder, Embeddings, Name};
 use sensorium_retrieve::{Embedded, EmbeddingParts, Items, Origin};
 use sensorium_samples::{Dataset, LoadedBatch, Prepared};
 use sensorium_state::checksum;
@@ -39,34 +39,15 @@ pub fn embed_to_file(
     let samples_until = |batches: u64| (batches as usize * EMBEDDING_BATCH).min(dataset.len());
     progress(samples_until(parts.done()), dataset.len());
     let mut batches = data.sequential_from(EMBEDDING_BATCH, parts.done()).peekable();
-    let mut waiting: Vec<LoadedBatch> = Vec::new();
-    let mut names = Vec::new();
-    let mut vectors = Vec::new();
+    let (mut items, mut damaged) = (Vec::new(), 0);
     while let Some(loaded) = batches.next() {
         let loaded = loaded?;
-        for (name, embeddings) in model.embed(&loaded.batch) {
-            vectors.push((waiting.len(), embeddings));
-            names.push(name);
-        }
+        items.extend(items_of(model, dataset, &loaded));
+        damaged += loaded.faults.len();
         let end = loaded.step + 1;
-        waiting.push(loaded);
         progress(samples_until(end), dataset.len());
         if end % PART == 0 || batches.peek().is_none() {
-            let items = names.iter().zip(vectors.drain(..)).map(|(name, (place, embeddings))| {
-                let LoadedBatch { batch, samples, .. } = &waiting[place];
-                let rows = &embeddings.rows;
-                let source = |row: &usize| dataset.place(samples[*row]);
-                Items {
-                    modality: name,
-                    keys: keys(batch, rows),
-                    sources: rows.iter().map(source).collect(),
-                    content: batch.content(name, rows),
-                    vectors: embeddings.vectors,
-                }
-            });
-            parts.add(end, items.collect(), waiting.iter().map(|loaded| loaded.faults.len()).sum())?;
-            names.clear();
-            waiting.clear();
+            parts.add(end, std::mem::take(&mut items), std::mem::take(&mut damaged))?;
         }
     }
     if parts.is_empty() {
@@ -77,6 +58,15 @@ pub fn embed_to_file(
     Ok(parts.finish()?)
 }
 
-fn keys<'a>(batch: &'a Batch, rows: &[usize]) -> Vec<&'a str> {
-    rows.iter().map(|&row| &*batch.keys[row]).collect()
+/// The vectors of a batch, with where each came from.
+fn items_of(model: &impl Embedder, dataset: &Dataset, loaded: &LoadedBatch) -> Vec<Items> {
+    let LoadedBatch { batch, samples, .. } = loaded;
+    let of = |(name, embeddings): (Name, Embeddings)| Items {
+        keys: embeddings.rows.iter().map(|&row| batch.keys[row].clone()).collect(),
+        sources: embeddings.rows.iter().map(|&row| dataset.place(samples[row])).collect(),
+        content: batch.content(&name, &embeddings.rows),
+        modality: name,
+        vectors: embeddings.vectors,
+    };
+    model.embed(batch).into_iter().map(of).collect()
 }

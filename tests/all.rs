@@ -9,6 +9,8 @@ mod checkpoints;
 mod command_line;
 #[path = "all/disk_full.rs"]
 mod disk_full;
+#[path = "all/finding.rs"]
+mod finding;
 #[path = "all/program.rs"]
 mod program;
 #[path = "all/recipes.rs"]

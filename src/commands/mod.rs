@@ -20,7 +20,7 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sensorium::{Error, Recipe, Samples, samples::Dataset, serve::ServeError};
+use sensorium::{Error, Recipe, Samples, retrieve::RetrieveError, samples::Dataset, serve::ServeError};
 use sensorium_model::ModelError;
 
 /// The largest integer of TOML, which the recipe is saved as.
@@ -130,9 +130,7 @@ pub fn message(error: &anyhow::Error) -> String {
 
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if let Some(ServeError::NeedsKey { .. } | ServeError::Key { .. } | ServeError::Setting { .. }) =
-        error.downcast_ref()
-    {
+use sensorium::{Error, Recipe, Samples, retrieve::RetrieveError, samples::Dataset, serve::ServeError};
         return ExitCode::from(2);
     }
     match error.downcast_ref::<Error>() {

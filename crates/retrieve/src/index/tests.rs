@@ -24,9 +24,9 @@ fn store(home: &TempDir, modalities: &[(&str, &Array2<f32>)]) -> PathBuf {
     for (name, vectors) in modalities {
         let keys: Vec<String> = (0..vectors.nrows()).map(|row| format!("{name}{row}")).collect();
         let items = Items {
-            modality: &Name::new(name),
-            keys: keys.iter().map(String::as_str).collect(),
+            modality: Name::new(name),
             sources: keys.iter().map(|key| format!("file of {key}")).collect(),
+            keys,
             content: (0..vectors.nrows() as u64).collect(),
             vectors: (*vectors).clone(),
         };

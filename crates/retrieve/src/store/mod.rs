@@ -45,11 +45,11 @@ pub struct Origin {
 
 /// Vectors of one modality, a row an item.
 #[derive(Clone, Debug)]
-pub struct Items<'a> {
+pub struct Items {
     /// Whose vectors.
-    pub modality: &'a Name,
+    pub modality: Name,
     /// The items' keys.
-    pub keys: Vec<&'a str>,
+    pub keys: Vec<String>,
     /// Where each came from.
     pub sources: Vec<String>,
     /// Equal for equal raw content.

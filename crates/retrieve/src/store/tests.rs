@@ -1,6 +1,6 @@
 use std::fs::File;
 
-use arrow_array::{ArrayRef, Float64Array, LargeStringArray, ListArray, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, LargeStringArray, ListArray, RecordBatch, StringArray};
 use ndarray::{Array2, arr2};
 use parquet::arrow::ArrowWriter;
 use sensorium_contract::Name;
@@ -8,14 +8,15 @@ use sensorium_contract::Name;
 use super::*;
 use crate::RetrieveError;
 
-pub(crate) fn origin() -> Origin {
+fn origin() -> Origin {
     Origin { model: "m".to_owned(), samples: "s".to_owned(), data: vec!["/d.tar".to_owned()], fields: Vec::new() }
 }
 
-pub(crate) fn items<'a>(modality: &'a Name, keys: &[&'a str], vectors: Array2<f32>) -> Items<'a> {
+fn items(modality: &Name, keys: &[&str], vectors: Array2<f32>) -> Items {
     let sources = keys.iter().map(|key| format!("d.tar, {key}")).collect();
     let content = keys.iter().map(|key| key.len() as u64).collect();
-    Items { modality, keys: keys.to_vec(), sources, content, vectors }
+    let keys = keys.iter().map(ToString::to_string).collect();
+    Items { modality: modality.clone(), keys, sources, content, vectors }
 }
 
 type Row = (String, String, String, Option<u64>, Vec<f32>);
@@ -181,8 +182,8 @@ fn a_stored_table_is_judged_as_before() {
             let places: Vec<usize> = (0..column.rows.len()).filter(|&at| range.contains(&column.rows[at])).collect();
             let rows: Vec<usize> = places.iter().map(|&place| column.rows[place]).collect();
             let items = Items {
-                modality,
-                keys: rows.iter().map(|&row| &*keys[row]).collect(),
+                modality: modality.clone(),
+                keys: rows.iter().map(|&row| keys[row].clone()).collect(),
                 sources: rows.iter().map(|row| format!("d.tar, {row}")).collect(),
                 content: places.iter().map(|&place| column.content[place]).collect(),
                 vectors: column.vectors.select(ndarray::Axis(0), &places),

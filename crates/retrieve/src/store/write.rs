@@ -61,13 +61,13 @@ impl EmbeddingFile {
         let Items { modality, keys, sources, content, vectors } = items;
         if vectors.ncols() != self.width {
             let (expected, found) = (self.width, vectors.ncols());
-            return Err(RetrieveError::Width { modality: modality.clone(), expected, found });
+            return Err(RetrieveError::Width { modality, expected, found });
         }
         let failed = |error: &dyn Display| RetrieveError::file(&self.path, error);
         let item = Arc::new(Field::new("item", DataType::Float32, false));
         let numbers = Float32Array::from(vectors.iter().copied().collect::<Vec<f32>>());
         let lists = FixedSizeListArray::try_new(item, self.width as i32, Arc::new(numbers), None);
-        let modalities: StringArray = keys.iter().map(|_| Some(&**modality)).collect();
+        let modalities: StringArray = keys.iter().map(|_| Some(&*modality)).collect();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(keys)),
             Arc::new(modalities),
