@@ -130,7 +130,10 @@ pub fn message(error: &anyhow::Error) -> String {
 
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-use sensorium::{Error, Recipe, Samples, retrieve::RetrieveError, samples::Dataset, serve::ServeError};
+    let of_serve = error.downcast_ref::<ServeError>();
+    let wrong =
+        matches!(of_serve, Some(ServeError::NeedsKey { .. } | ServeError::Key { .. } | ServeError::Setting { .. }));
+    if wrong || matches!(error.downcast_ref(), Some(RetrieveError::Options(_))) {
         return ExitCode::from(2);
     }
     match error.downcast_ref::<Error>() {
