@@ -84,7 +84,7 @@ fn answers_are_those_of_embed_whatever_is_asked_at_the_same_time() {
     succeed(&["index", text(&stored), "--out", text(&index), "--quiet"]);
     let offline = vectors(&stored);
     let samples = Dataset::open(&[SourceConfig::new(text(&data))], home.path()).unwrap();
-    let server =
+    let mut server =
         Server::start(&["serve", text(&model), "--index", text(&index), "--listen", "127.0.0.1:0", "--wait-ms", "50"]);
 
     let compare = |index: usize| {
@@ -110,10 +110,11 @@ fn answers_are_those_of_embed_whatever_is_asked_at_the_same_time() {
             }
         }
     };
+    let count = samples.len().min(32);
     thread::scope(|scope| {
         for first in 0..8 {
             let compare = &compare;
-            scope.spawn(move || (first..samples.len().min(32)).step_by(8).for_each(compare));
+            scope.spawn(move || (first..count).step_by(8).for_each(compare));
         }
     });
 
@@ -126,7 +127,6 @@ fn answers_are_those_of_embed_whatever_is_asked_at_the_same_time() {
     let (_, item) = server.ask("GET", &format!("/v1/items/{}", sample.key), "");
     assert_eq!(item["fields"]["text"].as_str(), sample.fields["text"].as_text().as_deref(), "{item}");
 
-    let mut server = server;
     assert!(Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap().success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }
