@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::Refusal;
+use crate::{content::FormFields, error::Refusal};
 
 /// All bodies together may hold so many times the longest one.
 const BODIES: usize = 16;
@@ -111,7 +111,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal>
 }
 
 /// The fields of a form in their order: name and content.
-pub(crate) async fn from_multipart(head: Parts, bytes: Bytes) -> Result<Vec<(String, Bytes)>, Refusal> {
+pub(crate) async fn from_multipart(head: Parts, bytes: Bytes) -> Result<FormFields, Refusal> {
     let wrong = |what: String| Refusal::bad(format!("the form cannot be read: {what}"));
     let mut request = Request::from_parts(head, Body::from(bytes));
     // It has been bounded.

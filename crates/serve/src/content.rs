@@ -133,8 +133,11 @@ fn data_url(kind: Kind, url: &str) -> Result<Bytes, Refusal> {
     general_purpose::STANDARD.decode(data).map(Bytes::from).map_err(|error| wrong(error.to_string()))
 }
 
+/// A form's fields in their order: name and content.
+pub(crate) type FormFields = Vec<(String, Bytes)>;
+
 /// A form's fields that hold contents, in their order, and the others.
-pub(crate) fn form_contents(fields: Vec<(String, Bytes)>) -> Result<(Vec<Content>, Vec<(String, Bytes)>), Refusal> {
+pub(crate) fn form_contents(fields: FormFields) -> Result<(Vec<Content>, FormFields), Refusal> {
     let (mut contents, mut others) = (Vec::new(), Vec::new());
     for (field, bytes) in fields {
         match field.as_str() {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Bytes,
     extract::{Request, State},
     response::Response,
 };
@@ -14,7 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     batch::Vector,
     body::{Form, from_json, from_multipart},
-    content::{Content, form_contents, form_text},
+    content::{Content, FormFields, form_contents, form_text},
     error::{ErrorAnswer, Refusal, json},
     inputs::{self, Inputs},
     service::{Service, blocking},
@@ -185,7 +184,7 @@ fn of_request(request: EmbeddingRequest) -> Result<(Vec<Content>, Asked), Refusa
     Ok((contents, Asked { model, dimensions, encoding: encoding_format }))
 }
 
-fn of_form(fields: Vec<(String, Bytes)>) -> Result<(Vec<Content>, Asked), Refusal> {
+fn of_form(fields: FormFields) -> Result<(Vec<Content>, Asked), Refusal> {
     let (contents, others) = form_contents(fields)?;
     let mut asked = Asked::default();
     for (field, bytes) in others {

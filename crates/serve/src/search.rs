@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use axum::{
-    body::Bytes,
     extract::{Request, State},
     response::Response,
 };
@@ -15,7 +14,7 @@ use crate::{
     Collection,
     batch::Vector,
     body::{Form, from_json, from_multipart},
-    content::{Content, Parts, form_contents, form_text},
+    content::{Content, FormFields, Parts, form_contents, form_text},
     error::{ErrorAnswer, Refusal, json},
     items::{Fields, fields},
     service::{Service, blocking},
@@ -138,7 +137,7 @@ fn of_request(request: SearchRequest) -> Result<Asked, Refusal> {
     Ok(Asked { contents, to: to.map(|to| to.0), k: k.unwrap_or(COUNT) })
 }
 
-fn of_form(fields: Vec<(String, Bytes)>) -> Result<Asked, Refusal> {
+fn of_form(fields: FormFields) -> Result<Asked, Refusal> {
     let (contents, others) = form_contents(fields)?;
     let mut asked = Asked { contents, to: None, k: COUNT };
     for (field, bytes) in others {
