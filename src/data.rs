@@ -9,6 +9,49 @@ use crate::Error;
 /// The share of the training samples that is held out if a recipe says nothing.
 const VALIDATION_SHARE: f64 = 0.1;
 
+/// Samples as a user names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// Files, folders, globs, or one recipe, whose held-out samples are meant.
+    pub data: Vec<String>,
+    /// Fields that are read under another name: new, old.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Samples {
+    /// Opens them, from whatever folder they were named.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn open(&self) -> Result<Dataset, Error> {
+        if let [recipe] = &self.data[..]
+            && recipe.ends_with(".toml")
+        {
+            let recipe = Recipe::read(recipe.as_ref(), &[])?;
+            let folder = std::env::temp_dir().join("sensorium-data");
+            return Ok(Data::open(&recipe, &folder, &mut |_, _| {})?.validation);
+        }
+        let fields = || self.fields.iter().cloned().collect();
+        let source = |path: &String| SourceConfig { fields: fields(), ..SourceConfig::new(path) };
+        let sources: Vec<SourceConfig> = self.data.iter().map(source).collect();
+        let here = std::env::current_dir().map_err(|source| Error::Io { path: ".".into(), source })?;
+        Ok(Dataset::open(&sources, &here)?)
+    }
+
+    /// The same with absolute paths.
+    ///
+    /// # Errors
+    /// If there is no current folder.
+    pub fn absolute(&self) -> Result<Self, Error> {
+        let absolute = |path: &String| {
+            let found = std::path::absolute(path).map_err(|source| Error::Io { path: path.into(), source })?;
+            Ok(found.to_string_lossy().into_owned())
+        };
+        let data = self.data.iter().map(absolute).collect::<Result<_, Error>>()?;
+        Ok(Self { data, fields: self.fields.clone() })
+    }
+}
+
 /// A recipe's samples.
 pub struct Data {
     /// What is learned from.

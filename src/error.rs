@@ -67,6 +67,20 @@ pub enum Error {
     /// What was asked to be explained cannot be.
     #[error("{0}")]
     Explain(String),
+    /// Samples without anything to embed.
+    #[error("no sample has any of the model's modalities ({modalities})")]
+    NothingToEmbed {
+        /// The model's.
+        modalities: String,
+    },
+    /// An index of another model's embeddings.
+    #[error("`{}` was made with another model than `{}`: their vectors do not compare", index.display(), model.display())]
+    OtherModel {
+        /// The index.
+        index: PathBuf,
+        /// The model.
+        model: PathBuf,
+    },
     /// A published checkpoint cannot be used.
     #[error(transparent)]
     Family(#[from] sensorium_families::FamilyError),

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    bench, check, compare, data, embed, evaluate, explain, export, finetune, forward, generate, import, predict,
-    pretrain,
+    bench, check, compare, data, embed, evaluate, explain, export, finetune, forward, generate, import, index, predict,
+    pretrain, search, serve,
 };
 
 /// Multimodal foundation models: pretrain, evaluate, embed and search.
@@ -36,6 +36,12 @@ enum Command {
     Explain(explain::Arguments),
     /// Turn samples into vectors, one row an item and modality, in a Parquet file
     Embed(embed::Arguments),
+    /// Make an index of vectors, which `search` and `serve` answer from
+    Index(index::Arguments),
+    /// Find what fits a text, a picture, a sound or a table row
+    Search(search::Arguments),
+    /// Answer over HTTP: vectors, search, and a page to look at
+    Serve(serve::Arguments),
     /// Lay the retrieval numbers of finished runs side by side, with their mean
     Compare(compare::Arguments),
     /// Take in a published checkpoint (Hugging Face layout) as a model directory
@@ -60,6 +66,9 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
+        Command::Index(arguments) => index::run(arguments),
+        Command::Search(arguments) => search::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Export(arguments) => export::run(arguments),

@@ -13,7 +13,11 @@ mod faults;
 mod finetune;
 #[path = "all/judging.rs"]
 mod judging;
+#[path = "all/finding.rs"]
+mod finding;
 #[path = "all/program.rs"]
 mod program;
 #[path = "all/recipes.rs"]
 mod recipes;
+#[path = "all/serve.rs"]
+mod serve;

@@ -58,6 +58,11 @@ macro_rules! modalities {
             /// The kinds that a recipe can name.
             pub const KINDS: &[&str] = &[$(stringify!($folder)),*];
 
+            /// Which of [`ModalityConfig::KINDS`] it is.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => stringify!($folder),)* }
+            }
+
             /// The one field that it reads; nothing if it reads whatever others leave.
             pub fn field(&self) -> Option<&str> {
                 match self { $(Self::$variant(config) => <$folder::$modality as Kind>::field(config),)* }

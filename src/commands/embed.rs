@@ -1,13 +1,11 @@
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use clap::Args;
 use sensorium::{
-    AnyModel, EMBEDDING_BATCH,
-    contract::Embedder,
-    retrieve::EmbeddingFile,
+    AnyModel, embed_to_file, origin,
+    retrieve::Embedded,
     samples::{LoaderConfig, Prepared},
 };
-use sensorium_state::commit_with;
 
 use super::{DeviceArguments, SampleArguments, progress_bar};
 
@@ -17,7 +15,8 @@ pub struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     samples: SampleArguments,
-    /// The Parquet file to write: key, modality, vector
+    /// The Parquet file to write: key, modality, source, content, vector. A run that was interrupted goes on with the
+    /// parts in E.parquet.parts
     #[arg(long, value_name = "E.parquet")]
     out: PathBuf,
     #[command(flatten)]
@@ -30,36 +29,25 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
     let model = AnyModel::open(&arguments.model, &device)?;
-    let dataset = arguments.samples.open()?;
-    let data = Prepared::new(dataset, Arc::new(model.preparation().clone()), LoaderConfig::default());
-    let mut progress = progress_bar("embedding", arguments.quiet);
-    let mut vectors = 0;
-    commit_with(&arguments.out, |temporary| -> anyhow::Result<()> {
-        let mut file: Option<EmbeddingFile> = None;
-        let (mut done, all) = (0, data.dataset().len());
-        for loaded in data.sequential(EMBEDDING_BATCH) {
-            let loaded = loaded?;
-            for (modality, embeddings) in model.embed(&loaded.batch) {
-                let keys: Vec<&str> = embeddings.rows.iter().map(|&row| &*loaded.batch.keys[row]).collect();
-                vectors += keys.len();
-                let file = match &mut file {
-                    Some(file) => file,
-                    none => none.insert(EmbeddingFile::create(temporary, embeddings.vectors.ncols())?),
-                };
-                file.add(&keys, &modality, embeddings.vectors)?;
-            }
-            done += loaded.batch.len() + loaded.faults.len();
-            progress(done, all);
-        }
-        match file {
-            Some(file) => Ok(file.finish()?),
-            None => anyhow::bail!("no sample has any of the model's modalities ({})", names(&model)),
-        }
-    })?;
-    println!("{vectors} vectors of {} samples in {}", data.dataset().len(), arguments.out.display());
+    let samples = arguments.samples.samples();
+    let dataset = samples.open()?;
+    let origin = origin(&arguments.model, &samples, &dataset)?;
+    // Each sample is wanted once.
+    let config = LoaderConfig { cache_mb: 0, ..LoaderConfig::default() };
+    let data = Prepared::new(dataset, Arc::new(model.preparation().clone()), config);
+    let mut bar = progress_bar("embedding", arguments.quiet);
+    let (begin, mut before) = (Instant::now(), None);
+    let mut progress = |done, all| {
+        before.get_or_insert(done);
+        bar(done, all);
+    };
+    let Embedded { vectors, damaged } = embed_to_file(&model, &data, origin, &arguments.out, &mut progress)?;
+    if damaged > 0 {
+        eprintln!("warning: {damaged} damaged samples were left out");
+    }
+    let (all, before) = (data.dataset().len(), before.unwrap_or(0));
+    let speed = (all - before) as f64 / begin.elapsed().as_secs_f64();
+    let already = if before > 0 { format!(", {before} of them before") } else { String::new() };
+    println!("{vectors} vectors of {all} samples{already} in {} ({speed:.0} samples/s)", arguments.out.display());
     Ok(ExitCode::SUCCESS)
-}
-
-fn names(model: &AnyModel) -> String {
-    model.modalities().keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -177,7 +177,7 @@ fn to_page(arguments: &Arguments, model: &Model, sample: &Sample, given: &[Name]
         }
     }
     let note = "Red is for the match, blue against it; the strongest colour is the largest number.";
-    sections.push(Section::Gallery { title: "What carries the match".into(), note: note.into(), items });
+    sections.push(Section::Drawings { title: "What carries the match".into(), note: note.into(), items });
     sections.push(Section::Bars {
         title: "In numbers".to_owned(),
         note: "Parts are left out, so that the model answers as if they were never there (occlusion, Zeiler & Fergus \

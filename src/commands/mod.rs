@@ -13,18 +13,18 @@ pub mod forward;
 pub mod generate;
 pub mod import;
 pub mod predict;
+pub mod index;
 pub mod pretrain;
+pub mod search;
+pub mod serve;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context;
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{
-    Data, Error, Recipe,
-    adapt::AdaptError,
-    samples::{Dataset, SourceConfig},
+    Error, Recipe, Samples, adapt::AdaptError, retrieve::RetrieveError, samples::Dataset, serve::ServeError,
 };
 use sensorium_model::ModelError;
 
@@ -84,19 +84,16 @@ impl SampleArguments {
         Self { data: data.to_vec(), fields: self.fields.clone() }
     }
 
-    pub fn open(&self) -> anyhow::Result<Dataset> {
-        if let [recipe] = &self.data[..]
-            && recipe.ends_with(".toml")
-        {
-            let recipe = Recipe::read(recipe.as_ref(), &[])?;
-            let folder = std::env::temp_dir().join("sensorium-data");
-            return Ok(Data::open(&recipe, &folder, &mut |_, _| {})?.validation);
-        }
-        let fields = || self.fields.iter().cloned().collect();
-        let source = |path: &String| SourceConfig { fields: fields(), ..SourceConfig::new(path) };
-        let sources: Vec<SourceConfig> = self.data.iter().map(source).collect();
-        let here = std::env::current_dir().context("the current directory")?;
-        Ok(Dataset::open(&sources, &here)?)
+    pub fn samples(&self) -> Samples {
+        Samples { data: self.data.clone(), fields: self.fields.clone() }
+    }
+
+    pub fn open(&self) -> Result<Dataset, Error> {
+        self.samples().open()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
     }
 }
 
@@ -148,11 +145,18 @@ pub fn message(error: &anyhow::Error) -> String {
 
 /// 2 for wrong usage or a wrong recipe, 1 for a failed run.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let of_serve = error.downcast_ref::<ServeError>();
+    let wrong =
+        matches!(of_serve, Some(ServeError::NeedsKey { .. } | ServeError::Key { .. } | ServeError::Setting { .. }));
+    if wrong || matches!(error.downcast_ref(), Some(RetrieveError::Options(_))) {
+        return ExitCode::from(2);
+    }
     match error.downcast_ref::<Error>() {
         Some(
             Error::Recipe(_)
             | Error::Device { .. }
             | Error::Usage(_)
+            | Error::OtherModel { .. }
             | Error::NoLabel { .. }
             | Error::Prompts { .. }
             | Error::NoTexts

@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 /// What each part may depend on; the test of the other direction is that nothing else is here.
-const MAY_KNOW: [(&str, &[&str]); 17] = [
+const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("contract", &[]),
     ("state", &["contract"]),
     ("samples", &["contract"]),
@@ -28,6 +28,7 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("retrieve", &["contract", "state", "samples", "metrics"]),
     ("metrics", &["contract"]),
     ("report", &["contract", "metrics"]),
+    ("serve", &["contract"]),
     ("recipe", &["contract", "samples", "modalities", "objectives", "model", "train"]),
     (
         "adapt",

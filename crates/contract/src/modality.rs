@@ -78,6 +78,11 @@ pub trait Modality: Send + Sync + fmt::Debug {
     /// The most tokens that a sample can have.
     fn max_tokens(&self) -> usize;
 
+    /// How many tokens the model reads of one sample's arrays, as [`Modality::decode`] gave them.
+    fn tokens(&self, _item: &Item) -> usize {
+        self.max_tokens()
+    }
+
     /// What happened while decoding that a user should know (`"3 of 512 texts truncated to 64
     /// tokens"`).
     fn remarks(&self) -> Vec<String> {

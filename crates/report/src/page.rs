@@ -1,9 +1,10 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    Bars, Chart, Matrix, Media, Table, Wall,
+    Bars, Chart, Gallery, Matrix, Media, Table, Wall,
     bars::bars,
     chart::{Size, chart},
+    gallery::gallery,
     matrix::matrix,
     media::Store,
     table::table,
@@ -47,7 +48,7 @@ pub enum Section {
         bars: Vec<Bars>,
     },
     /// Pictures and sounds to be looked at closely, beside each other.
-    Gallery {
+    Drawings {
         /// Stands above.
         title: String,
         /// What a reader must know of them; may be empty.
@@ -61,6 +62,8 @@ pub enum Section {
     Table(Table),
     /// Queries with their answers.
     Wall(Wall),
+    /// Answers to one question.
+    Gallery(Gallery),
     /// Words; an empty line ends a paragraph.
     Prose {
         /// Stands above.
@@ -138,12 +141,13 @@ impl Block<'_> {
             Self::One(
                 Section::ChartGrid { title, .. }
                 | Section::Bars { title, .. }
-                | Section::Gallery { title, .. }
+                | Section::Drawings { title, .. }
                 | Section::Prose { title, .. },
             ) => title,
             Self::One(Section::Matrix(matrix)) => &matrix.title,
             Self::One(Section::Table(table)) => &table.title,
             Self::One(Section::Wall(wall)) => &wall.title,
+            Self::One(Section::Gallery(gallery)) => &gallery.title,
             Self::Walls(walls) => match walls.as_slice() {
                 [wall] => &wall.title,
                 _ => "Queries and answers",
@@ -179,7 +183,7 @@ fn single(section: &Section, store: &mut Store) -> Markup {
             @if !note.is_empty() { p .note { (note) } }
             div .charts { @for one in all { (bars(one)) } }
         },
-        Section::Gallery { note, items, .. } => html! {
+        Section::Drawings { note, items, .. } => html! {
             @if !note.is_empty() { p .note { (note) } }
             div .charts { @for (caption, media) in items {
                 figure .drawing.large { figcaption { h3 { (caption) } } (store.show(media)) }
@@ -188,6 +192,7 @@ fn single(section: &Section, store: &mut Store) -> Markup {
         Section::Matrix(one) => matrix(one),
         Section::Table(one) => table(one),
         Section::Wall(one) => wall(one, store),
+        Section::Gallery(one) => gallery(one, store),
         Section::Prose { text, .. } => {
             html! { div .prose { @for paragraph in text.split("\n\n") { p { (paragraph) } } } }
         }

@@ -61,10 +61,19 @@ fn full_page(text: &str) -> Page {
             Section::Table(table),
             Section::Bars { title: word(), note: word(), bars: vec![bars(), Bars::default()] },
             Section::Matrix(matrix),
-            Section::Gallery { title: word(), note: word(), items: vec![(word(), vec![sound(), Media::Text(word())])] },
+            Section::Drawings { title: word(), note: word(), items: vec![(word(), vec![sound(), Media::Text(word())])] },
             Section::Matrix(Matrix::default()),
             Section::Wall(wall.clone()),
             Section::Wall(wall),
+            Section::Gallery(Gallery {
+                title: word(),
+                note: word(),
+                asked: vec![picture(), sound()],
+                found: vec![
+                    Exhibit { media: vec![picture(), Media::Text(word())], name: word(), source: word(), score: 0.25 },
+                    Exhibit::default(),
+                ],
+            }),
             Section::Prose { title: word(), text: word() },
         ],
     }

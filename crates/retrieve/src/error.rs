@@ -4,10 +4,14 @@ use std::{
 };
 
 use sensorium_contract::Name;
+use sensorium_state::StateError;
 
-/// Why embeddings cannot be compared.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+/// Why embeddings cannot be written, read, compared or searched.
+#[derive(Debug, thiserror::Error)]
 pub enum RetrieveError {
+    /// Something on disk is missing, damaged or full.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A model changed the size of its vectors between batches, or two sets of vectors differ.
     #[error("vectors of `{modality}` have {found} numbers, expected {expected}")]
     Width {
@@ -42,18 +46,66 @@ pub enum RetrieveError {
         /// Number of samples that rows may point to.
         samples: usize,
     },
-    /// A file of vectors that cannot be written or read.
-    #[error("`{}`: {problem}", path.display())]
-    Parquet {
+    /// A vector that cannot be searched.
+    #[error("`{}`: the vector of `{key}` ({modality}) holds {value} at place {place}", path.display())]
+    NonFinite {
         /// The file.
         path: PathBuf,
-        /// What the library says.
+        /// Whose vector.
+        key: String,
+        /// Of which modality.
+        modality: String,
+        /// Where in the vector.
+        place: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A modality whose name cannot be that of a folder.
+    #[error("`{}`: the modality `{modality}` must have a name of letters, digits, `_` and `-`", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        modality: String,
+    },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Options(&'static str),
+    /// A query that an index cannot answer.
+    #[error("the query has {found} numbers, the vectors of the index have {expected}")]
+    QueryWidth {
+        /// Numbers in the index's vectors.
+        expected: usize,
+        /// Numbers in the query.
+        found: usize,
+    },
+    /// Parts of another run of `embed`.
+    #[error(
+        "`{}` holds the unfinished vectors of another {what} (expected {expected}, found {found}); finish that run, remove the folder, or choose another --out",
+        path.display()
+    )]
+    OtherParts {
+        /// The folder of parts.
+        path: PathBuf,
+        /// What differs: model, samples.
+        what: &'static str,
+        /// What is wanted now.
+        expected: String,
+        /// What the parts were made of.
+        found: String,
+    },
+    /// A file of vectors or of an index that cannot be written or read.
+    #[error("`{}`: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
         problem: String,
     },
 }
 
 impl RetrieveError {
-    pub(crate) fn parquet(path: &Path, problem: &dyn Display) -> Self {
-        Self::Parquet { path: path.to_owned(), problem: problem.to_string() }
+    pub(crate) fn file(path: &Path, problem: &dyn Display) -> Self {
+        Self::File { path: path.to_owned(), problem: problem.to_string() }
     }
 }

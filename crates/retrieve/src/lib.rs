@@ -22,6 +22,7 @@
 pub mod classify;
 mod error;
 pub mod exact;
+pub mod index;
 mod judge;
 mod nearest;
 mod report;
@@ -32,8 +33,9 @@ mod table;
 mod tests;
 
 pub use error::RetrieveError;
+pub use index::{Index, IndexOptions};
 pub use nearest::{Answer, Answers, nearest};
 pub use report::{Direction, Metrics, RetrievalReport, retrieval};
-pub use store::EmbeddingFile;
+pub use store::{Embedded, EmbeddingFile, EmbeddingParts, EmbeddingReader, Items, Origin, Stored};
 pub use subsets::subsets;
 pub use table::{Column, EmbeddingTable};

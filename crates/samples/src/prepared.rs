@@ -56,9 +56,14 @@ impl Prepared {
     /// All samples once, in their own order and as they are, in batches of `batch` samples (the
     /// last may be smaller).
     pub fn sequential(&self, batch: usize) -> Loader {
+        self.sequential_from(batch, 0)
+    }
+
+    /// As [`Prepared::sequential`], without the first `done` batches.
+    pub fn sequential_from(&self, batch: usize, done: u64) -> Loader {
         let plan = Plan::Sequential { batch: batch.max(1), len: self.dataset.len() };
         let steps = self.dataset.len().div_ceil(batch.max(1)) as u64;
-        Loader::new(self.clone(), plan, 0..steps, &self.config)
+        Loader::new(self.clone(), plan, done.min(steps)..steps, &self.config)
     }
 
     /// A sample's key and modalities, changed at random if there is a seed for it.

@@ -1,6 +1,6 @@
 use std::{
-    ffi::OsString,
-    fs::{self, File},
+    ffi::{OsStr, OsString},
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
 };
 
@@ -33,13 +33,17 @@ pub fn commit_with<E: From<StateError>>(path: &Path, write: impl FnOnce(&Path) -
 }
 
 /// Writes a whole directory so that it is there whole or not at all. `write` fills the directory
-/// that it is given; a directory that stood under the final name is replaced.
+/// that it is given; a directory that stood under the final name is replaced. What killed processes
+/// left of the same directory is removed first.
 ///
 /// # Errors
 /// Those of [`commit`] and of `write`; what was under the final name is then untouched.
 pub fn commit_dir<E: From<StateError>>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     let temporary = temporary(path)?;
+    remove_dead(path)?;
     fs::create_dir_all(&temporary).map_err(|error| StateError::io("create", &temporary, error))?;
+    // Held until the end, however that comes: what is not locked belongs to nobody.
+    let _lock = lock(&temporary)?;
     let written = write(&temporary).and_then(|()| Ok(publish_dir(&temporary, path)?));
     if written.is_err() {
         let _ = fs::remove_dir_all(&temporary);
@@ -65,6 +69,38 @@ pub fn remove_leftovers(directory: &Path) -> Result<usize, StateError> {
     Ok(removed)
 }
 
+/// Removes what is left under temporary names of `path`, a directory, and is not locked.
+fn remove_dead(path: &Path) -> Result<(), StateError> {
+    let ours = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        let rest = name.strip_prefix(TEMPORARY).and_then(|rest| rest.split_once('-'));
+        let of = |path: &Path| rest.is_some_and(|(_, rest)| path.file_name().is_some_and(|name| *name == *rest));
+        of(path) || of(&old(path))
+    };
+    let parent = parent(path);
+    if !parent.exists() {
+        // The error of creating it says more.
+        return Ok(());
+    }
+    for found in entries(parent)? {
+        if found.is_dir() && found.file_name().is_some_and(ours) && lock(&found)?.is_some() {
+            fs::remove_dir_all(&found).map_err(|error| StateError::io("remove", &found, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The lock of a directory, which the system releases when its holder ends; nothing if another
+/// process holds it.
+pub(crate) fn lock(directory: &Path) -> Result<Option<File>, StateError> {
+    let file = File::open(directory).map_err(|error| StateError::io("open", directory, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(StateError::io("lock", directory, error)),
+    }
+}
+
 /// Paths of a directory's entries in the order of their names.
 pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>, StateError> {
     let read = || -> std::io::Result<Vec<PathBuf>> {
@@ -88,7 +124,11 @@ fn temporary(path: &Path) -> Result<PathBuf, StateError> {
     Ok(path.with_file_name(hidden))
 }
 
-fn publish_file(temporary: &Path, path: &Path) -> Result<(), StateError> {
+/// Brings a finished file to the disk and gives it its final name in one step.
+///
+/// # Errors
+/// Those of [`commit`].
+pub fn publish_file(temporary: &Path, path: &Path) -> Result<(), StateError> {
     sync(temporary, path)?;
     rename(temporary, path)?;
     sync_parent(path)
@@ -98,7 +138,7 @@ fn publish_dir(temporary: &Path, path: &Path) -> Result<(), StateError> {
     sync_tree(temporary)?;
     // A directory cannot be renamed onto another that holds files.
     if path.exists() {
-        let old = self::temporary(&path.with_extension("old"))?;
+        let old = self::temporary(&old(path))?;
         rename(path, &old)?;
         rename(temporary, path)?;
         fs::remove_dir_all(&old).map_err(|error| StateError::io("remove", &old, error))?;
@@ -120,11 +160,21 @@ fn sync_tree(directory: &Path) -> Result<(), StateError> {
 }
 
 fn sync_parent(path: &Path) -> Result<(), StateError> {
-    let parent = match path.parent() {
+    sync(parent(path), parent(path))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    sync(parent, parent)
+    }
+}
+
+/// Where a directory goes that is replaced.
+fn old(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".old");
+    path.with_file_name(name)
 }
 
 /// Brings a file or directory to the disk; `named` is what an error tells.
@@ -180,6 +230,24 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs::read(path.join("a")).unwrap(), b"two");
         assert_eq!(names(home.path()), ["step-00000001"]);
+    }
+
+    #[test]
+    fn what_nobody_writes_any_more_is_removed_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("index");
+        let folders =
+            [".tmp-1-index", ".tmp-1-index.old", ".tmp-2-index", ".tmp-1-index2"].map(|n| home.path().join(n));
+        for folder in &folders {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("a"), b"half").unwrap();
+        }
+        let living = lock(&folders[2]).unwrap();
+        commit_dir(&path, |directory| commit(&directory.join("a"), b"whole")).unwrap();
+        assert_eq!(names(home.path()), [".tmp-1-index2", ".tmp-2-index", "index"]);
+        drop(living);
+        commit_dir(&path, |directory| commit(&directory.join("a"), b"whole")).unwrap();
+        assert_eq!(names(home.path()), [".tmp-1-index2", "index"]);
     }
 
     #[test]

@@ -13,12 +13,12 @@ mod records;
 mod run;
 mod tensor_file;
 
-pub use commit::{commit, commit_dir, commit_with, remove_leftovers};
+pub use commit::{commit, commit_dir, commit_with, publish_file, remove_leftovers};
 pub use error::{Difference, ShapeMismatch, StateError};
-pub use manifest::{FileEntry, MANIFEST, Manifest, verify, write_manifest};
+pub use manifest::{FileEntry, MANIFEST, Manifest, checksum, verify, write_manifest};
 pub use parameters::{NamedTensor, export, import, parameter_count};
 pub use records::Records;
-pub use run::{Checkpoint, CheckpointContents, Latest, Rejected, RunDirectory};
+pub use run::{Checkpoint, CheckpointContents, Latest, Rejected, RunDirectory, take_lock};
 pub use tensor_file::{
     NonFinite, RawTensor, Tensors, read_arrays, read_safetensors, write_arrays, write_raw, write_safetensors,
 };

@@ -76,6 +76,19 @@ pub fn verify(directory: &Path) -> Result<Manifest, StateError> {
     }
 }
 
+/// A checksum of the names and contents of all files of a directory but its manifest: BLAKE3, in
+/// hexadecimal.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn checksum(directory: &Path) -> Result<String, StateError> {
+    let mut hasher = blake3::Hasher::new();
+    for (name, path) in files_of(directory)? {
+        hasher.update(format!("{name}\n{}\n", entry(&path)?.blake3).as_bytes());
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 fn read(directory: &Path) -> Result<Manifest, StateError> {
     let path = directory.join(MANIFEST);
     let found = match fs::read(&path) {
@@ -154,6 +167,19 @@ mod tests {
         assert_eq!(manifest.files.keys().collect::<Vec<_>>(), ["a", "below/b"]);
         assert_eq!(manifest.files["a"].size, 12);
         assert_eq!(manifest.files["a"].blake3, blake3::hash(b"content of a").to_hex().to_string());
+    }
+
+    #[test]
+    fn a_directory_s_checksum_is_that_of_names_and_contents() {
+        let home = directory();
+        let before = checksum(home.path()).unwrap();
+        write_manifest(home.path()).unwrap();
+        assert_eq!(checksum(home.path()).unwrap(), before);
+        fs::rename(home.path().join("a"), home.path().join("c")).unwrap();
+        assert_ne!(checksum(home.path()).unwrap(), before);
+        fs::rename(home.path().join("c"), home.path().join("a")).unwrap();
+        fs::write(home.path().join("below/b"), b"content of B").unwrap();
+        assert_ne!(checksum(home.path()).unwrap(), before);
     }
 
     #[test]

@@ -266,7 +266,12 @@ impl Checkpoint {
     }
 }
 
-fn take_lock(directory: &Path) -> Result<File, StateError> {
+/// Takes the lock of a directory that one process at a time may write to: its file `lock`. The system
+/// releases it when the file is closed, however the process ends.
+///
+/// # Errors
+/// [`StateError::Locked`] if another process holds it for two seconds, [`StateError::Io`].
+pub fn take_lock(directory: &Path) -> Result<File, StateError> {
     let path = directory.join("lock");
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(|error| StateError::io("create", &path, error))?;

@@ -118,6 +118,11 @@ impl Modality for Audio {
         self.config.max_steps() * self.config.bands() + self.config.offset()
     }
 
+    fn tokens(&self, item: &Item) -> usize {
+        let steps = mel_of(item).nrows().div_ceil(self.config.patch_frames);
+        steps * self.config.bands() + self.config.offset()
+    }
+
     fn remarks(&self) -> Vec<String> {
         let (decoded, cut) = (self.decoded.load(Ordering::Relaxed), self.cut.load(Ordering::Relaxed));
         let (empty, mels) = (self.spectrogram.empty_bands(), self.config.mels);

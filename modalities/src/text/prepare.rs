@@ -244,6 +244,10 @@ impl Modality for TextModality {
         self.config.context
     }
 
+    fn tokens(&self, item: &Item) -> usize {
+        item.arrays.i64("ids").len()
+    }
+
     fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let truncated = self.truncated.load(Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use sensorium::{
-    AnyModel,
+    AnyModel, Error,
     adapt::Predictor,
     contract::Name,
     samples::{LoaderConfig, Prepared},
@@ -33,8 +33,10 @@ enum Task {
 }
 
 #[derive(Args)]
+#[command(mut_arg("data", |data| data.required(false)))]
 pub struct Arguments {
-    /// A model directory, `runs/NAME/model`, an imported model, or a run of `finetune`, judged on a table with labels
+    /// A model directory, `runs/NAME/model`, an imported model, or a run of `finetune`, judged on a table with labels; or
+    /// vectors that `embed` wrote, E.parquet, without DATA
     model: PathBuf,
     #[command(flatten)]
     samples: SampleArguments,
@@ -69,6 +71,13 @@ impl Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.model.extension().is_some_and(|extension| extension == "parquet") {
+        return retrieval::stored(&arguments);
+    }
+    if arguments.samples.is_empty() {
+        let problem = "a model is judged on samples: name them after it (or give vectors, E.parquet, in its place)";
+        return Err(Error::Usage(problem.to_owned()).into());
+    }
     if Predictor::is_at(&arguments.model) {
         return cases::run(&arguments);
     }

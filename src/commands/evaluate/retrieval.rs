@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use sensorium::{
-    AnyModel,
+    AnyModel, Error,
     contract::Name,
     embed,
     report::{Page, render},
@@ -37,6 +37,23 @@ pub fn run(arguments: &Arguments, model: &AnyModel) -> anyhow::Result<ExitCode> 
             sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
         };
         commit(path, render(&page).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Judges vectors that were embedded before.
+pub fn stored(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let path = &arguments.model;
+    if !arguments.samples.is_empty() || arguments.report.is_some() {
+        let problem = "stored vectors are judged alone: neither samples nor --report go with them";
+        return Err(Error::Usage(problem.to_owned()).into());
+    }
+    let table = EmbeddingTable::read(path)?;
+    let report = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
+    anyhow::ensure!(!report.directions.is_empty(), "`{}`: no key has vectors of two modalities", path.display());
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => println!("{report}"),
     }
     Ok(ExitCode::SUCCESS)
 }

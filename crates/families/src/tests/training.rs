@@ -44,7 +44,13 @@ fn assert_trains_alike(case: &str, task: Task) {
     let run = RunDirectory::open_or_create(home.path()).unwrap();
     let batches = move |steps: std::ops::Range<u64>| -> BatchStream {
         let batch = batch.clone();
-        let loaded = move |step| LoadedBatch { step, batch: batch.clone(), faults: Vec::new(), wait: Duration::ZERO };
+        let loaded = move |step| LoadedBatch {
+            step,
+            batch: batch.clone(),
+            samples: Vec::new(),
+            faults: Vec::new(),
+            wait: Duration::ZERO,
+        };
         Box::new(steps.map(move |step| Ok(loaded(step))))
     };
     let session = Session {

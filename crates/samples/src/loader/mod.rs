@@ -31,6 +31,8 @@ pub struct LoadedBatch {
     pub step: u64,
     /// The sound samples, in the order of the step's draw; empty if all were damaged.
     pub batch: Batch,
+    /// The number of each sound sample in the data.
+    pub samples: Vec<usize>,
     /// The damaged ones.
     pub faults: Vec<SampleFault>,
     /// How long the step waited for it.
@@ -73,8 +75,8 @@ impl Plan {
 /// One sample of a batch.
 type Loaded = Result<(String, Decoded), SampleFault>;
 
-/// A batch that workers have finished.
-type Finished = Result<(Batch, Vec<SampleFault>), LoadError>;
+/// A batch that workers have finished, the numbers of its samples, and the damaged ones.
+type Finished = Result<(Batch, Vec<usize>, Vec<SampleFault>), LoadError>;
 
 /// The batches of some steps, in their order. They are the same for any number of workers.
 ///
@@ -131,10 +133,10 @@ impl Iterator for Loader {
         let start = Instant::now();
         let finished = self.finished(step);
         let wait = start.elapsed();
-        let checked = finished.and_then(|(batch, faults)| {
+        let checked = finished.and_then(|(batch, samples, faults)| {
             let epoch_ends = self.maker.plan.ends_epoch(step);
             self.damage.add(batch.len() + faults.len(), &faults, epoch_ends)?;
-            Ok(LoadedBatch { step, batch, faults, wait })
+            Ok(LoadedBatch { step, batch, samples, faults, wait })
         });
         if checked.is_err() {
             self.steps = 0..0;
@@ -160,14 +162,14 @@ impl Maker {
             let Task { step, samples, chunk } = task;
             let loaded = self.load(step, &samples[chunk.clone()]);
             if let Some(all) = queue.put(step, chunk.start, loaded) {
-                queue.finish(step, self.collate(step, all));
+                queue.finish(step, self.collate(step, &samples, all));
             }
         }
     }
 
     fn whole(&self, step: u64) -> Finished {
         let samples = self.plan.batch(step);
-        self.collate(step, self.load(step, &samples))
+        self.collate(step, &samples, self.load(step, &samples))
     }
 
     fn load(&self, step: u64, samples: &[usize]) -> Vec<Loaded> {
@@ -175,15 +177,18 @@ impl Maker {
         samples.iter().map(|&index| self.prepared.load(index, augment)).collect()
     }
 
-    fn collate(&self, step: u64, loaded: Vec<Loaded>) -> Finished {
-        let (mut sound, mut faults) = (Vec::with_capacity(loaded.len()), Vec::new());
-        for sample in loaded {
+    fn collate(&self, step: u64, samples: &[usize], loaded: Vec<Loaded>) -> Finished {
+        let (mut sound, mut numbers, mut faults) = (Vec::with_capacity(loaded.len()), Vec::new(), Vec::new());
+        for (&number, sample) in samples.iter().zip(loaded) {
             match sample {
-                Ok(sample) => sound.push(sample),
+                Ok(sample) => {
+                    sound.push(sample);
+                    numbers.push(number);
+                }
                 Err(fault) => faults.push(fault),
             }
         }
         let batch = caught(|| self.prepared.preparation().collate(sound));
-        batch.map(|batch| (batch, faults)).map_err(|message| LoadError::Collate { step, message })
+        batch.map(|batch| (batch, numbers, faults)).map_err(|message| LoadError::Collate { step, message })
     }
 }

@@ -72,6 +72,11 @@ fn damaged_samples_are_left_out_and_counted() {
     let loaded: Vec<LoadedBatch> = loader.by_ref().map(Result::unwrap).collect();
     assert_eq!(*loader.counts(), [("not a number", 17)].into());
     assert_eq!(loaded.iter().map(|loaded| loaded.batch.len()).sum::<usize>(), 983);
+    let sound: Vec<usize> = (0..1000).filter(|number| !damaged.contains(number)).collect();
+    assert_eq!(loaded.iter().flat_map(|loaded| loaded.samples.clone()).collect::<Vec<_>>(), sound);
+    let rest: Vec<LoadedBatch> = prepared.sequential_from(100, 7).map(Result::unwrap).collect();
+    assert_eq!(rest.len(), 3);
+    assert!(rest.iter().zip(&loaded[7..]).all(|(a, b)| (&a.batch, &a.samples) == (&b.batch, &b.samples)));
     let faults: Vec<_> = loaded.iter().flat_map(|loaded| &loaded.faults).collect();
     assert_eq!(faults.len(), 17);
     assert_eq!((faults[1].key.as_str(), faults[1].place.as_str()), ("58", "number 58"));

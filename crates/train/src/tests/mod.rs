@@ -113,7 +113,7 @@ pub fn loaded(step: u64) -> LoadedBatch {
         fault: Fault::new("x", "cannot be decoded", "made so"),
     };
     let faults = (step % 4 == 2).then(fault).into_iter().collect();
-    LoadedBatch { step, batch: batch(step), faults, wait: Duration::from_micros(step) }
+    LoadedBatch { step, batch: batch(step), samples: Vec::new(), faults, wait: Duration::from_micros(step) }
 }
 
 /// The squared distance of the weights' sum from a number: goes down, then up again.

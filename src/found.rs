@@ -1,0 +1,76 @@
+//! What a search found, to be looked at.
+
+use std::collections::HashMap;
+
+use sensorium_contract::{Name, Sample};
+use sensorium_report::{Exhibit, Gallery, Page, Section};
+use sensorium_retrieve::{
+    Index,
+    index::{Description, Hit},
+};
+use sensorium_samples::Dataset;
+
+use crate::{AnyModel, Error, Query, Samples, to_media};
+
+/// The samples of the given keys and sources, where they still are what they were.
+pub fn find_samples(dataset: &Dataset, wanted: &[(&str, &str)]) -> Vec<Option<Sample>> {
+    let mut places: HashMap<&str, Option<usize>> = wanted.iter().map(|(_, source)| (*source, None)).collect();
+    let mut missing = places.len();
+    for index in 0..dataset.len() {
+        if missing == 0 {
+            break;
+        }
+        if let Some(place @ None) = places.get_mut(dataset.place(index).as_str()) {
+            *place = Some(index);
+            missing -= 1;
+        }
+    }
+    let read = |(key, source): &(&str, &str)| {
+        let sample = dataset.read(places.get(source).copied().flatten()?).ok()?;
+        (sample.key == *key).then_some(sample)
+    };
+    wanted.iter().map(read).collect()
+}
+
+/// A page of the answers to a query, and how many of them could not be found again where they were
+/// embedded from, of which it shows the keys alone.
+///
+/// # Errors
+/// If the current folder is gone.
+pub fn answers_page(
+    model: &AnyModel,
+    index: &Index,
+    query: &Query,
+    asked: &[Name],
+    hits: &[Hit],
+) -> Result<(Page, usize), Error> {
+    let dataset = index.origin().and_then(|origin| {
+        let samples = Samples { data: origin.data.clone(), fields: origin.fields.clone() };
+        samples.open().ok()
+    });
+    let wanted: Vec<(&str, &str)> = hits.iter().map(|hit| (&*hit.key, &*hit.source)).collect();
+    let samples = dataset.map_or_else(|| vec![None; hits.len()], |dataset| find_samples(&dataset, &wanted));
+    let absent = samples.iter().filter(|sample| sample.is_none()).count();
+    let media = |name: &Name, sample: &Sample| to_media(model.modalities(), name, sample);
+    let exhibit = |(hit, sample): (&Hit, &Option<Sample>)| Exhibit {
+        media: sample.iter().flat_map(|sample| media(&hit.modality, sample)).collect(),
+        name: hit.key.clone(),
+        source: hit.source.clone(),
+        score: hit.score,
+    };
+    let Description { metric, modalities, .. } = index.description();
+    let gallery = Gallery {
+        title: String::new(),
+        note: String::new(),
+        asked: asked.iter().flat_map(|name| media(name, query.sample())).collect(),
+        found: hits.iter().zip(&samples).map(exhibit).collect(),
+    };
+    let vectors: usize = modalities.values().map(|modality| modality.rows).sum();
+    let page = Page {
+        title: "What was found".to_owned(),
+        subtitle: format!("Nearest of {vectors} items, by {metric}"),
+        facts: Vec::new(),
+        sections: vec![Section::Gallery(gallery)],
+    };
+    Ok((page, absent))
+}

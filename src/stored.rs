@@ -1,0 +1,72 @@
+//! Vectors of a data set on disk.
+
+use std::path::Path;
+
+use sensorium_contract::{Embedder, Embeddings, Name};
+use sensorium_retrieve::{Embedded, EmbeddingParts, Items, Origin};
+use sensorium_samples::{Dataset, LoadedBatch, Prepared};
+use sensorium_state::checksum;
+
+use crate::{EMBEDDING_BATCH, Error, Samples};
+
+/// Batches of one part: what a killed run loses at most.
+const PART: u64 = 8;
+
+/// What model and samples embeddings are of.
+///
+/// # Errors
+/// If the model's files cannot be read.
+pub fn origin(model: &Path, samples: &Samples, dataset: &Dataset) -> Result<Origin, Error> {
+    let Samples { data, fields } = samples.absolute()?;
+    Ok(Origin { model: checksum(model)?, samples: dataset.checksum().blake3, data, fields })
+}
+
+/// Writes the vectors of all samples to the file `out`, or goes on with it where a run was killed.
+/// Memory holds some hundred samples. `progress` is told how many samples of how many are done.
+///
+/// # Errors
+/// If too many samples are damaged, none has any of the model's modalities, or the file cannot be
+/// written.
+pub fn embed_to_file(
+    model: &impl Embedder,
+    data: &Prepared,
+    origin: Origin,
+    out: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Embedded, Error> {
+    let dataset = data.dataset();
+    let mut parts = EmbeddingParts::open(out, origin)?;
+    let samples_until = |batches: u64| (batches as usize * EMBEDDING_BATCH).min(dataset.len());
+    progress(samples_until(parts.done()), dataset.len());
+    let mut batches = data.sequential_from(EMBEDDING_BATCH, parts.done()).peekable();
+    let (mut items, mut damaged) = (Vec::new(), 0);
+    while let Some(loaded) = batches.next() {
+        let loaded = loaded?;
+        items.extend(items_of(model, dataset, &loaded));
+        damaged += loaded.faults.len();
+        let end = loaded.step + 1;
+        progress(samples_until(end), dataset.len());
+        if end % PART == 0 || batches.peek().is_none() {
+            parts.add(end, std::mem::take(&mut items), std::mem::take(&mut damaged))?;
+        }
+    }
+    if parts.is_empty() {
+        parts.discard()?;
+        let modalities = data.preparation().modalities.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(Error::NothingToEmbed { modalities });
+    }
+    Ok(parts.finish()?)
+}
+
+/// The vectors of a batch, with where each came from.
+fn items_of(model: &impl Embedder, dataset: &Dataset, loaded: &LoadedBatch) -> Vec<Items> {
+    let LoadedBatch { batch, samples, .. } = loaded;
+    let of = |(name, embeddings): (Name, Embeddings)| Items {
+        keys: embeddings.rows.iter().map(|&row| batch.keys[row].clone()).collect(),
+        sources: embeddings.rows.iter().map(|&row| dataset.place(samples[row])).collect(),
+        content: batch.content(&name, &embeddings.rows),
+        modality: name,
+        vectors: embeddings.vectors,
+    };
+    model.embed(batch).into_iter().map(of).collect()
+}
