@@ -37,13 +37,26 @@ impl AnyModel {
         }
     }
 
-    /// How each modality is prepared.
-    pub fn modalities(&self) -> &BTreeMap<Name, ModalityConfig> {
+    /// The field that each modality reads; nothing where it reads whatever others leave.
+    pub fn fields(&self) -> BTreeMap<Name, Option<String>> {
         match self {
-            Self::Own(model) => &model.architecture().modalities,
-            Self::Published(published) => published.modalities(),
+            Self::Own(model) => fields(&model.architecture().modalities),
+            Self::Published(published) => published.fields(),
         }
     }
+
+    /// What it could embed if its preprocessing had come with it.
+    pub fn left_out(&self) -> &[String] {
+        match self {
+            Self::Own(_) => &[],
+            Self::Published(published) => published.left_out(),
+        }
+    }
+}
+
+/// The field that each modality of a recipe reads; nothing where it reads whatever others leave.
+pub fn fields(modalities: &BTreeMap<Name, ModalityConfig>) -> BTreeMap<Name, Option<String>> {
+    modalities.iter().map(|(name, config)| (name.clone(), config.field().map(str::to_owned))).collect()
 }
 
 impl Embedder for AnyModel {

@@ -9,6 +9,7 @@ mod data;
 mod device;
 mod documents;
 mod error;
+pub mod generation;
 mod measure;
 mod media;
 mod page;
@@ -17,7 +18,7 @@ mod pretrain;
 mod published;
 mod retrieval;
 
-pub use any::AnyModel;
+pub use any::{AnyModel, fields};
 pub use data::Data;
 pub use device::{device, device_names};
 pub use error::Error;

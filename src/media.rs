@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sensorium_contract::{Name, Sample, Value};
-use sensorium_modalities::ModalityConfig;
 use sensorium_report::Media;
 
 /// What a modality reads of a sample, to be shown.
-pub fn to_media(modalities: &BTreeMap<Name, ModalityConfig>, name: &Name, sample: &Sample) -> Vec<Media> {
-    let field = modalities.get(name).and_then(ModalityConfig::field);
-    match field {
+///
+/// `fields` names the field that each modality reads; one without a field shows those that no other reads.
+pub fn to_media(fields: &BTreeMap<Name, Option<String>>, name: &Name, sample: &Sample) -> Vec<Media> {
+    match fields.get(name).and_then(Option::as_ref) {
         Some(field) => sample.fields.get(field).into_iter().flat_map(one).collect(),
-        None => vec![row(modalities, sample)],
+        None => vec![row(fields, sample)],
     }
 }
 
@@ -37,8 +37,8 @@ fn file(bytes: &std::sync::Arc<[u8]>) -> Media {
 }
 
 /// The scalar fields that no other modality reads.
-fn row(modalities: &BTreeMap<Name, ModalityConfig>, sample: &Sample) -> Media {
-    let used: BTreeSet<&str> = modalities.values().filter_map(ModalityConfig::field).collect();
+fn row(fields: &BTreeMap<Name, Option<String>>, sample: &Sample) -> Media {
+    let used: BTreeSet<&str> = fields.values().flatten().map(String::as_str).collect();
     let cell = |(field, value): (&String, &Value)| {
         let text = value.as_text().filter(|_| !used.contains(field.as_str()))?;
         Some((field.clone(), text.into_owned()))

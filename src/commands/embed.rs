@@ -30,6 +30,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
     let model = AnyModel::open(&arguments.model, &device)?;
+    model.left_out().iter().for_each(|problem| eprintln!("warning: {problem}"));
     let dataset = arguments.samples.open()?;
     let data = Prepared::new(dataset, Arc::new(model.preparation().clone()), LoaderConfig::default());
     let mut progress = progress_bar("embedding", arguments.quiet);
@@ -61,5 +62,5 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn names(model: &AnyModel) -> String {
-    model.modalities().keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    model.fields().keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -10,7 +10,6 @@ use sensorium::{
     retrieve::{EmbeddingTable, RetrievalReport, retrieval, subsets},
     samples::{LoaderConfig, Prepared},
 };
-use sensorium_modalities::ModalityConfig;
 use sensorium_state::commit;
 
 use super::{DeviceArguments, SampleArguments};
@@ -45,6 +44,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Task::Retrieval = arguments.task;
     let device = arguments.device.open()?;
     let model = AnyModel::open(&arguments.model, &device)?;
+    model.left_out().iter().for_each(|problem| eprintln!("warning: {problem}"));
     let dataset = arguments.samples.open()?;
     let preparation = Arc::new(model.preparation().clone());
     let data = Prepared::new(dataset, preparation, LoaderConfig::default());
@@ -66,7 +66,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             title: "Retrieval".to_owned(),
             subtitle: format!("{} on {}", arguments.model.display(), arguments.samples.names()),
             facts: vec![("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1()))],
-            sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
+            sections: retrieval_sections(&model.fields(), data.dataset(), &table, &report)?,
         };
         commit(&path, render(&page).as_bytes())?;
     }
@@ -75,8 +75,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// The model's modalities that no sample has, and that so go unjudged.
 fn absent(model: &AnyModel, table: &EmbeddingTable) -> Vec<String> {
-    let absent = model.modalities().iter().filter(|(name, _)| !table.modalities().any(|found| found == *name));
-    let say = |(name, config): (&Name, &ModalityConfig)| match config.field() {
+    let fields = model.fields();
+    let absent = fields.iter().filter(|(name, _)| !table.modalities().any(|found| found == *name));
+    let say = |(name, field): (&Name, &Option<String>)| match field {
         Some(field) => format!("`{name}` (field `{field}`; `--field {field}=OTHER` reads another)"),
         None => format!("`{name}`"),
     };

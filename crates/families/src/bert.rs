@@ -142,8 +142,6 @@ pub struct Bert {
 impl Family for Bert {
     type Config = BertConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text];
-
     fn check(config: &BertConfig) -> Result<(), String> {
         config.check()
     }
@@ -197,6 +195,10 @@ impl Family for Bert {
             next_sentence: found.has(NEXT_SENTENCE).then(|| linear(2)),
             vocabulary: config.vocab_size,
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TOKENS]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
