@@ -83,6 +83,14 @@ pub enum Error {
         /// As given.
         found: String,
     },
+    /// The device cannot compute in a type.
+    #[error("device `{found}`: {problem}")]
+    Compute {
+        /// As given.
+        found: String,
+        /// What the device said.
+        problem: String,
+    },
     /// The samples lack what the recipe reads.
     #[error("{place}: no sample has the modality `{modality}` (field `{field}`); the fields found are {found}")]
     NoModality {

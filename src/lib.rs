@@ -20,7 +20,7 @@ mod retrieval;
 
 pub use any::{AnyModel, fields};
 pub use data::Data;
-pub use device::{device, device_names};
+pub use device::{ComputeType, device, device_names, device_of};
 pub use error::Error;
 pub use measure::{StepCost, flops, matmul_peak, measure_evaluation, measure_steps, peak_memory};
 pub use media::to_media;

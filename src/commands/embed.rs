@@ -9,7 +9,7 @@ use sensorium::{
 };
 use sensorium_state::commit_with;
 
-use super::{DeviceArguments, SampleArguments, progress_bar};
+use super::{ComputeArguments, SampleArguments, progress_bar};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -21,14 +21,14 @@ pub struct Arguments {
     #[arg(long, value_name = "E.parquet")]
     out: PathBuf,
     #[command(flatten)]
-    device: DeviceArguments,
+    compute: ComputeArguments,
     /// Show no progress
     #[arg(long)]
     quiet: bool,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let device = arguments.device.open()?;
+    let device = arguments.compute.open(&arguments.model)?;
     let model = AnyModel::open(&arguments.model, &device)?;
     model.left_out().iter().for_each(|problem| eprintln!("warning: {problem}"));
     let dataset = arguments.samples.open()?;

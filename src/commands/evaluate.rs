@@ -12,7 +12,7 @@ use sensorium::{
 };
 use sensorium_state::commit;
 
-use super::{DeviceArguments, SampleArguments};
+use super::{ComputeArguments, SampleArguments};
 
 /// What is asked of the model.
 #[derive(Clone, Copy, ValueEnum)]
@@ -31,7 +31,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "retrieval")]
     task: Task,
     #[command(flatten)]
-    device: DeviceArguments,
+    compute: ComputeArguments,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -42,7 +42,7 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Task::Retrieval = arguments.task;
-    let device = arguments.device.open()?;
+    let device = arguments.compute.open(&arguments.model)?;
     let model = AnyModel::open(&arguments.model, &device)?;
     model.left_out().iter().for_each(|problem| eprintln!("warning: {problem}"));
     let dataset = arguments.samples.open()?;

@@ -16,7 +16,7 @@ use sensorium_modalities::text::read_tokenizer;
 use sensorium_state::commit;
 use tokenizers::Tokenizer;
 
-use super::DeviceArguments;
+use super::ComputeArguments;
 
 /// Tokens that are added to a text where nothing else is asked for.
 const TOKENS: usize = 64;
@@ -72,12 +72,12 @@ pub struct Arguments {
     #[arg(long)]
     no_cache: bool,
     #[command(flatten)]
-    device: DeviceArguments,
+    compute: ComputeArguments,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     arguments.check()?;
-    let device = arguments.device.open()?;
+    let device = arguments.compute.open(&arguments.model)?;
     let checkpoint = open(&arguments.model, &device)?;
     let name = checkpoint.network.name();
     let network =

@@ -12,14 +12,19 @@ pub mod generate;
 pub mod import;
 pub mod pretrain;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{
-    Data, Error, Recipe,
+    ComputeType, Data, Error, Recipe,
     samples::{Dataset, SourceConfig},
 };
 use sensorium_model::ModelError;
@@ -103,6 +108,35 @@ pub struct DeviceArguments {
 impl DeviceArguments {
     pub fn open(&self) -> Result<Device, Error> {
         sensorium::device(&self.device)
+    }
+}
+
+/// Where and in which type an imported model is computed.
+#[derive(Args)]
+pub struct ComputeArguments {
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// The type that an imported model is computed in, whatever its file holds; on the CPU f32 is the fastest
+    #[arg(long, default_value = "f32", value_parser = ["f32", "f16", "bf16"])]
+    dtype: String,
+}
+
+impl ComputeArguments {
+    /// The device for the model in this directory.
+    pub fn open(&self, model: &Path) -> anyhow::Result<Device> {
+        let compute = match self.dtype.as_str() {
+            "f16" => ComputeType::F16,
+            "bf16" => ComputeType::Bf16,
+            _ => ComputeType::F32,
+        };
+        let imported = model.join("config.json").exists();
+        anyhow::ensure!(
+            imported || compute == ComputeType::F32,
+            "--dtype: only imported models are computed in {}, `{}` is none",
+            self.dtype,
+            model.display()
+        );
+        Ok(sensorium::device_of(&self.device.device, compute)?)
     }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares what the program makes of pictures, texts and sounds with the transformers library, from end to end.
 
-    pip install torch torchvision pillow transformers tokenizers safetensors numpy pyarrow
+    pip install torch pillow transformers tokenizers safetensors numpy pyarrow
     cargo build --release
     python3 tests/reference/embeddings.py [--only clip,whisper]
 
@@ -84,7 +84,7 @@ def of(answer):
 def cases(words):
     """Name, model, what is saved beside it, and for each modality what its items become in the library."""
     vision = dict(**SIZES, image_size=32, patch_size=8)
-    crop = t.CLIPImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32})
+    crop = t.CLIPImageProcessorPil(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32})
     clip, roberta, bert = words["clip"], words["roberta"], words["bert"]
 
     def texts(model, tokenizer, vector, **options):
@@ -105,19 +105,19 @@ def cases(words):
         "image": pictures(model, crop, lambda m, i: of(m.get_image_features(**i)))}
     model = randomised(t.CLIPVisionModelWithProjection(t.CLIPVisionConfig(**vision, projection_dim=16)))
     yield "clip-vision", model, [crop], {"image": pictures(model, crop, lambda m, i: m(**i).image_embeds)}
-    processor = t.SiglipImageProcessor(size={"height": 32, "width": 32})
+    processor = t.SiglipImageProcessorPil(size={"height": 32, "width": 32})
     siglip = dict(**SIZES, vocab_size=len(bert), max_position_embeddings=16, pad_token_id=bert.pad_token_id)
     model = randomised(t.SiglipModel(t.SiglipConfig(text_config=siglip, vision_config=vision)))
     yield "siglip", model, [bert, processor], {
         "text": texts(model, bert, lambda m, i: of(m.get_text_features(i["input_ids"])), max_length=16, padding="max_length"),
         "image": pictures(model, processor, lambda m, i: of(m.get_image_features(**i)))}
-    processor = t.ViTImageProcessor(size={"height": 32, "width": 32})
+    processor = t.ViTImageProcessorPil(size={"height": 32, "width": 32})
     model = randomised(t.ViTModel(t.ViTConfig(**vision)))
     yield "vit", model, [processor], {"image": pictures(model, processor, lambda m, i: m(**i).pooler_output)}
-    deit = t.DeiTImageProcessor(size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32})
+    deit = t.DeiTImageProcessorPil(size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32})
     model = randomised(t.ViTModel(t.ViTConfig(**vision), add_pooling_layer=False))
     yield "vit-cropped", model, [deit], {"image": pictures(model, deit, lambda m, i: m(**i).last_hidden_state[:, 0])}
-    processor = t.BitImageProcessor(size={"shortest_edge": 30}, crop_size={"height": 24, "width": 24})
+    processor = t.BitImageProcessorPil(size={"shortest_edge": 30}, crop_size={"height": 24, "width": 24})
     dinov2 = {key: value for key, value in vision.items() if key != "intermediate_size"}
     model = randomised(t.Dinov2Model(t.Dinov2Config(**dinov2)))
     yield "dinov2", model, [processor], {"image": pictures(model, processor, lambda m, i: m(**i).pooler_output)}
@@ -217,7 +217,7 @@ def whisper(folder, rows):
 def imagegpt(folder, rows):
     """The colours that ImageGPT paints under the upper half of a picture."""
     colours = np.random.default_rng(0).uniform(-1, 1, (15, 3)).astype(np.float32)
-    processor = t.ImageGPTImageProcessor(clusters=colours.tolist(), size={"height": 6, "width": 8})
+    processor = t.ImageGPTImageProcessorPil(clusters=colours.tolist(), size={"height": 6, "width": 8})
     model = randomised(t.ImageGPTForCausalImageModeling(t.ImageGPTConfig(
         vocab_size=16, n_positions=48, n_embd=24, n_layer=2, n_head=3)))
     published, imported, out = folder / "imagegpt", folder / "imagegpt-imported", folder / "painted.png"

@@ -1,11 +1,12 @@
 """What the transformers library makes of pictures, sounds and texts, for the tests of published models' preprocessing.
 
-    pip install torch torchvision pillow transformers tokenizers safetensors numpy
+    pip install torch pillow transformers tokenizers safetensors numpy
     python tests/reference/preprocessing.py
 
 writes tests/reference/preprocessing.safetensors: for image processors of several configurations the levels (before
 normalisation) at some places of pictures that are drawn here, in the modes of real files, and of pictures of ../shared
-(or SENSORIUM_SHARED); for feature extractors the features at some places of sounds; for tokenizers of vocabularies that
+(or SENSORIUM_SHARED). They are those of Pillow: torchvision scales rows before columns always, Pillow 13 does not, which
+shows in pictures that become wider and lower. For feature extractors the features at some places of sounds; for tokenizers of vocabularies that
 are learned here their files and the ids of texts. Pictures and sounds of ../shared are named, not copied.
 """
 
@@ -30,17 +31,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SENSORIUM_SHARED", ROOT.parent / "shared"))
 PLACES = 32
 PROCESSORS = {
-    "clip": transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
-    "clip-larger-edge": transformers.CLIPImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 28}),
-    "clip-smaller-edge": transformers.CLIPImageProcessor(size={"shortest_edge": 21}, crop_size={"height": 32, "width": 40}),
-    "clip-number": transformers.CLIPImageProcessor(size=36, crop_size=32),
-    "siglip": transformers.SiglipImageProcessor(size={"height": 48, "width": 40}),
-    "vit": transformers.ViTImageProcessor(size={"height": 32, "width": 32}),
-    "vit-lanczos": transformers.ViTImageProcessor(size={"height": 30, "width": 20}, resample=1),
-    "vit-raw": transformers.ViTImageProcessor(size=32, do_normalize=False, do_rescale=False),
-    "vit-factor": transformers.ViTImageProcessor(size=32, do_normalize=False, rescale_factor=0.0078125),
-    "deit": transformers.DeiTImageProcessor(size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32}),
-    "bit": transformers.BitImageProcessor(size={"shortest_edge": 37}, crop_size=32),
+    "clip": transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+    "clip-larger-edge": transformers.CLIPImageProcessorPil(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 28}),
+    "clip-smaller-edge": transformers.CLIPImageProcessorPil(size={"shortest_edge": 21}, crop_size={"height": 32, "width": 40}),
+    "clip-number": transformers.CLIPImageProcessorPil(size=36, crop_size=32),
+    "siglip": transformers.SiglipImageProcessorPil(size={"height": 48, "width": 40}),
+    "vit": transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}),
+    "vit-lanczos": transformers.ViTImageProcessorPil(size={"height": 30, "width": 20}, resample=1),
+    "vit-raw": transformers.ViTImageProcessorPil(size=32, do_normalize=False, do_rescale=False),
+    "vit-factor": transformers.ViTImageProcessorPil(size=32, do_normalize=False, rescale_factor=0.0078125),
+    "deit": transformers.DeiTImageProcessorPil(size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32}),
+    "bit": transformers.BitImageProcessorPil(size={"shortest_edge": 37}, crop_size=32),
 }
 EXTRACTORS = {
     "whisper": transformers.WhisperFeatureExtractor(chunk_length=4),

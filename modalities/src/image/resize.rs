@@ -185,13 +185,14 @@ fn cut_levels<L: Copy>(
     (0..height).flat_map(|y| row(y).iter().copied()).collect()
 }
 
-/// `[height, width]` around the centre; where the picture is smaller, black surrounds it, as in torchvision.
+/// `[height, width]` around the centre; where the picture is smaller, black surrounds it, as in
+/// transformers.
 pub(super) fn centred(picture: &Picture, [height, width]: [usize; 2]) -> Picture {
     let black = [height.max(picture.height), width.max(picture.width)];
     if black == [picture.height, picture.width] {
         return cut(picture, [height, width]);
     }
-    let corner = [(black[0] - picture.height) / 2, (black[1] - picture.width) / 2];
+    let corner = [(black[0] - picture.height).div_ceil(2), (black[1] - picture.width).div_ceil(2)];
     let levels = match &picture.levels {
         Levels::Byte(levels) => Levels::Byte(pad_levels(levels, picture, corner, black, &vec![0; picture.channels])),
         Levels::Deep(levels) => Levels::Deep(pad_levels(levels, picture, corner, black, &vec![0.0; picture.channels])),
