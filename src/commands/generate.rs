@@ -18,6 +18,8 @@ use tokenizers::Tokenizer;
 
 use super::ComputeArguments;
 
+/// The families that generate, and what from.
+const GENERATE: &str = "GPT, GPT-2, Llama, T5 and BART (--text), Whisper (--audio) and ImageGPT (--image)";
 /// Tokens that are added to a text where nothing else is asked for.
 const TOKENS: usize = 64;
 
@@ -80,8 +82,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let device = arguments.compute.open(&arguments.model)?;
     let checkpoint = open(&arguments.model, &device)?;
     let name = checkpoint.network.name();
-    let network =
-        checkpoint.network.generates().with_context(|| format!("a model of the family {name} does not generate"))?;
+    let network = checkpoint
+        .network
+        .generates()
+        .with_context(|| format!("a model of the family {name} does not generate; {GENERATE} do"))?;
     arguments.suits(name)?;
     let settings = Settings::read(&arguments.model, &checkpoint.config)?;
     let mut output = arguments.output(&checkpoint)?;
@@ -129,6 +133,9 @@ impl Arguments {
             (Some(_), _) => ("--audio", "Whisper"),
             (_, Some(_)) => ("--image", "ImageGpt"),
             _ if family == "Whisper" => anyhow::bail!("a model of the family Whisper reads sounds: give --audio"),
+            _ if family == "ImageGpt" && self.text.is_some() => {
+                anyhow::bail!("a model of the family ImageGpt paints: give --image")
+            }
             _ => return Ok(()),
         };
         anyhow::ensure!(family == wanted, "{given}: only models of the family {wanted} read it, this one is {family}");

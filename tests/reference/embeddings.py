@@ -32,6 +32,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from preprocessing import SHARED, vocabularies  # noqa: E402
 
 TOLERANCE = 1e-4
+# Decoders of JPEG round differently by a level, which weights drawn at random make more of.
+JPEG_TOLERANCE = 1e-3
 SENSORIUM = pathlib.Path(__file__).resolve().parent.parent.parent / "target/release/sensorium"
 SIZES = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
 COUNT = 24
@@ -167,9 +169,14 @@ def compare(folder, rows, name, model, beside, answers, older):
         items = [row["text"] if modality == "text" else folder / row[modality] for row in rows]
         with torch.no_grad():
             expected = torch.nn.functional.normalize(torch.cat(answer(items)), dim=-1).numpy()
-        far = max(abs(found[row["key"], modality] - expected[place]).max() for place, row in enumerate(rows))
-        wrong += far > TOLERANCE
-        print(f"{name:18} {modality:6} {len(items)} vectors, largest difference {far:.1e}{'  TOO FAR' if far > TOLERANCE else ''}")
+        far = [abs(found[row["key"], modality] - expected[place]).max() for place, row in enumerate(rows)]
+        jpeg = [modality == "image" and pathlib.Path(row["image"]).suffix in (".jpg", ".jpeg") for row in rows]
+        allowed = [JPEG_TOLERANCE if is_jpeg else TOLERANCE for is_jpeg in jpeg]
+        too_far = any(found > most for found, most in zip(far, allowed))
+        wrong += too_far
+        exact = max(found for found, is_jpeg in zip(far, jpeg) if not is_jpeg)
+        loose = f", of JPEG {max(found for found, is_jpeg in zip(far, jpeg) if is_jpeg):.1e}" if any(jpeg) else ""
+        print(f"{name:18} {modality:6} {len(items)} vectors, largest difference {exact:.1e}{loose}{'  TOO FAR' if too_far else ''}")
     return wrong
 
 
