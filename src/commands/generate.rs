@@ -88,19 +88,22 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("a model of the family {name} does not generate; {GENERATE} do"))?;
     arguments.suits(name)?;
     let settings = Settings::read(&arguments.model, &checkpoint.config)?;
-    let mut output = arguments.output(&checkpoint)?;
-    let prompt = match (&arguments.audio, &arguments.image) {
+    let (prompt, mut output) = match (&arguments.audio, &arguments.image) {
         (Some(path), _) => {
             let wav = read(path)?;
             let (language, task) = (arguments.language.as_deref(), arguments.task.as_deref());
-            speech(&arguments.model, &checkpoint, &Speech { wav: &wav, language, task }, &device)?
+            let prompt = speech(&arguments.model, &checkpoint, &Speech { wav: &wav, language, task }, &device)?;
+            (prompt, arguments.output(&checkpoint)?)
         }
         (_, Some(path)) => {
             let (prompt, canvas) = picture(&arguments.model, &checkpoint, &read(path)?, arguments.keep)?;
-            output = Output::Picture(canvas, prompt.start[1..].to_vec());
-            prompt
+            let kept = prompt.start[1..].to_vec();
+            (prompt, Output::Picture(canvas, kept))
         }
-        _ => text(&settings, arguments.ids(&output)?),
+        _ => {
+            let output = arguments.output(&checkpoint)?;
+            (text(&settings, arguments.ids(&output)?), output)
+        }
     };
     let sampling = arguments.sampling(&settings, &prompt);
     let inputs = Inputs::new(&prompt.inputs, &device);
@@ -144,12 +147,12 @@ impl Arguments {
 
     /// Where what comes goes to.
     fn output(&self, checkpoint: &Checkpoint) -> anyhow::Result<Output> {
-        if self.ids.is_some() || self.image.is_some() {
+        if self.ids.is_some() {
             return Ok(Output::Ids(0));
         }
         let family = checkpoint.config["model_type"].as_str().unwrap_or_default();
         match read_tokenizer(&self.model, family) {
-            Ok(tokenizer) => Ok(Output::Text(Printer::new(tokenizer, self.audio.is_some()))),
+            Ok(tokenizer) => Ok(Output::Text(Box::new(Printer::new(tokenizer, self.audio.is_some())))),
             Err(error) if self.audio.is_some() => {
                 eprintln!("warning: ids are printed in place of words: {error}");
                 Ok(Output::Ids(0))
@@ -197,7 +200,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 enum Output {
     /// As numbers; how many there were.
     Ids(usize),
-    Text(Printer),
+    Text(Box<Printer>),
     /// The canvas, and what is on it.
     Picture(Canvas, Vec<i64>),
 }
@@ -221,7 +224,10 @@ impl Output {
                 commit(out, &canvas.png(&ids)?)?;
                 println!("{} x {} pixels in {}", canvas.width, canvas.height, out.display());
             }
-            (Self::Text(Printer { failed: Some(error), .. }), _) => return Err(error),
+            (Self::Text(printer), _) => {
+                println!();
+                return printer.failed.map_or(Ok(()), Err);
+            }
             _ => println!(),
         }
         Ok(())

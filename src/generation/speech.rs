@@ -51,12 +51,11 @@ pub fn speech(directory: &Path, checkpoint: &Checkpoint, asked: &Speech<'_>, dev
     })
 }
 
+/// Which of some tokens of languages is the most probable after the one that begins an answer.
+type Hear<'a> = dyn Fn(&[i64], i64) -> Result<i64, Error> + 'a;
+
 /// The tokens before the answer: its start, language, task, and that no times follow.
-fn start(
-    settings: &Settings,
-    asked: &Speech<'_>,
-    hear: &dyn Fn(&[i64], i64) -> Result<i64, Error>,
-) -> Result<Vec<i64>, Error> {
+fn start(settings: &Settings, asked: &Speech<'_>, hear: &Hear<'_>) -> Result<Vec<i64>, Error> {
     let begin = settings.decoder_start().unwrap_or(START);
     let mut tokens = vec![Some(begin)];
     if asked.language.is_none() && asked.task.is_none() {

@@ -19,7 +19,7 @@ const LARGEST: u64 = 8192;
 /// What shows through transparent pixels, as in version 5 of the transformers library.
 const WHITE: [u8; 3] = [255; 3];
 /// Mean and deviation of CLIP's pictures.
-const CLIP: [[f32; 3]; 2] = [[0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]];
+const CLIP: [[f32; 3]; 2] = [[0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]];
 
 /// A published model's image processor: scale, cut, rescale, normalise, each only if asked for.
 #[derive(Clone, Debug, PartialEq)]

@@ -59,7 +59,7 @@ impl Words {
         let greatest = self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
         let mut ids = self.ids("", &"a ".repeat(self.context)).unwrap_or_default();
         ids.resize(self.context, ids.last().copied().unwrap_or(0));
-        if let Some(second) = ids.iter_mut().nth(1) {
+        if let Some(second) = ids.get_mut(1) {
             *second = greatest.into();
         }
         ids
