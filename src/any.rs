@@ -37,13 +37,46 @@ impl AnyModel {
         }
     }
 
-    /// How each modality is prepared.
-    pub fn modalities(&self) -> &BTreeMap<Name, ModalityConfig> {
+    /// What each modality reads of a sample.
+    pub fn readings(&self) -> BTreeMap<Name, Reading> {
         match self {
-            Self::Own(model) => &model.architecture().modalities,
-            Self::Published(published) => published.modalities(),
+            Self::Own(model) => readings(&model.architecture().modalities),
+            Self::Published(published) => published.readings(),
         }
     }
+
+    /// What it could embed if its preprocessing had come with it.
+    pub fn left_out(&self) -> &[String] {
+        match self {
+            Self::Own(_) => &[],
+            Self::Published(published) => published.left_out(),
+        }
+    }
+}
+
+/// What a modality reads of a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// `text`, `image`, `audio` or `table`.
+    pub kind: &'static str,
+    /// The field; nothing where it reads whatever others leave.
+    pub field: Option<String>,
+    /// The columns of a table, if its recipe names them.
+    pub columns: Option<Vec<String>>,
+}
+
+/// What each modality of a recipe reads.
+pub fn readings(modalities: &BTreeMap<Name, ModalityConfig>) -> BTreeMap<Name, Reading> {
+    let reading = |(name, config): (&Name, &ModalityConfig)| {
+        let columns = match config {
+            ModalityConfig::Table(table) => table.columns.as_ref(),
+            _ => None,
+        };
+        let columns = columns.map(|columns| columns.iter().map(|column| column.name.clone()).collect());
+        let field = config.field().map(str::to_owned);
+        (name.clone(), Reading { kind: config.kind(), field, columns })
+    };
+    modalities.iter().map(reading).collect()
 }
 
 impl Embedder for AnyModel {

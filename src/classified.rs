@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use sensorium_contract::{Name, Sample};
 use sensorium_metrics::{Classes, Metric, Report};
-use sensorium_modalities::ModalityConfig;
 use sensorium_report::{Answer, Bar, Bars, Media, Section, Wall, WallQuery, metric_sections};
 use sensorium_retrieve::classify::Swept;
 use sensorium_samples::Dataset;
 use serde::Serialize;
 
-use crate::{LabelledColumn, LabelledTable, to_media};
+use crate::{LabelledColumn, LabelledTable, Reading, to_media};
 
 /// Classes told from the vectors of one subset of modalities.
 #[derive(Serialize)]
@@ -110,7 +109,7 @@ const ANSWERS: usize = 5;
 /// Sections of a page: subsets beside each other, metrics of the first, and samples with what they
 /// were taken for.
 pub fn classified_sections(
-    modalities: &BTreeMap<Name, ModalityConfig>,
+    readings: &BTreeMap<Name, Reading>,
     dataset: &Dataset,
     labelled: &LabelledTable,
     task: &Task,
@@ -120,7 +119,7 @@ pub fn classified_sections(
     sections.push(subsets(task));
     sections.extend(metric_sections(&format!("From {}", first.name()), &first.report));
     let wall = |title: &str, note: &str, rows: Vec<usize>| {
-        let query = |row| query(modalities, dataset, labelled, first, row);
+        let query = |row| query(readings, dataset, labelled, first, row);
         let (title, note) = (title.to_owned(), note.to_owned());
         Section::Wall(Wall { title, note, queries: rows.into_iter().map(query).collect() })
     };
@@ -163,7 +162,7 @@ fn sure_mistakes(subset: &Classified) -> Vec<usize> {
 }
 
 fn query(
-    modalities: &BTreeMap<Name, ModalityConfig>,
+    readings: &BTreeMap<Name, Reading>,
     dataset: &Dataset,
     labelled: &LabelledTable,
     subset: &Classified,
@@ -180,7 +179,7 @@ fn query(
         correct: class == truth,
     };
     WallQuery {
-        query: subset.modalities.iter().flat_map(|name| to_media(modalities, name, &sample)).collect(),
+        query: subset.modalities.iter().flat_map(|name| to_media(readings, name, &sample)).collect(),
         answers: order.iter().take(ANSWERS).map(answer).collect(),
         wanted: vec![Media::Text(names[truth].clone())],
     }

@@ -1,6 +1,6 @@
 //! The one place that knows backends by name.
 
-use burn::tensor::{Device, DeviceType};
+use burn::tensor::{Device, DeviceType, FloatDType};
 
 use crate::Error;
 
@@ -31,6 +31,33 @@ pub fn device(name: &str) -> Result<Device, Error> {
         kind => devices(kind).ok_or_else(unknown)?,
     };
     devices.into_iter().nth(number).ok_or_else(|| Error::NoDevice { found: name.to_owned() })
+}
+
+/// The type that a model is computed in, whatever its file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ComputeType {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits, 5 of them the exponent: large values overflow.
+    F16,
+    /// 16 bits, 8 of them the exponent.
+    Bf16,
+}
+
+/// The device of this name, computing in a type from now on. It must not have been used before.
+///
+/// # Errors
+/// As [`device`], or if the device does not know the type.
+pub fn device_of(name: &str, compute: ComputeType) -> Result<Device, Error> {
+    let mut device = device(name)?;
+    let dtype = match compute {
+        ComputeType::F32 => return Ok(device),
+        ComputeType::F16 => FloatDType::F16,
+        ComputeType::Bf16 => FloatDType::BF16,
+    };
+    device.configure(dtype).map_err(|error| Error::Compute { found: name.to_owned(), problem: error.to_string() })?;
+    Ok(device)
 }
 
 /// Those of one kind that the machine has; nothing if the build does not know the kind.

@@ -92,8 +92,11 @@ pub enum Error {
         /// Expected and found.
         problem: String,
     },
-    /// A published model that gives no vectors of texts or pictures.
-    #[error("a model of the family {family} gives no vectors of texts or pictures")]
+    /// A published model's tokenizer is missing or cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] sensorium_modalities::text::TextError),
+    /// A published model that gives no vectors of texts, pictures or sounds.
+    #[error("a model of the family {family} gives no vectors of texts, pictures or sounds")]
     NoEmbedding {
         /// The family's name.
         family: &'static str,
@@ -101,6 +104,25 @@ pub enum Error {
     /// A table cannot be learned, or its cases not be told.
     #[error(transparent)]
     Adapt(#[from] sensorium_adapt::AdaptError),
+    /// A published model that predicts nothing that could come next.
+    #[error("a model of the family {family} does not generate")]
+    NoGeneration {
+        /// The family's name.
+        family: &'static str,
+    },
+    /// A name that a published model has no token for.
+    #[error("{what}: `{found}` is not known; the model knows {known}")]
+    NotKnown {
+        /// Language or task.
+        what: &'static str,
+        /// As given.
+        found: String,
+        /// What there is.
+        known: String,
+    },
+    /// A sound or picture that cannot be decoded.
+    #[error("{0}")]
+    Content(String),
     /// The device is unknown or not in this build.
     #[error("unknown device `{found}`: this build has {known}")]
     Device {
@@ -114,6 +136,14 @@ pub enum Error {
     NoDevice {
         /// As given.
         found: String,
+    },
+    /// The device cannot compute in a type.
+    #[error("device `{found}`: {problem}")]
+    Compute {
+        /// As given.
+        found: String,
+        /// What the device said.
+        problem: String,
     },
     /// The samples lack what the recipe reads.
     #[error("{place}: no sample has the modality `{modality}` (field `{field}`); the fields found are {found}")]
@@ -157,4 +187,11 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether a published model came without its tokenizer.
+    pub(crate) fn is_missing_tokenizer(&self) -> bool {
+        matches!(self, Self::Tokenizer(sensorium_modalities::text::TextError::NoTokenizer { .. }))
+    }
 }

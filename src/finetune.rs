@@ -15,6 +15,7 @@ use sensorium_train::{Display, Stop};
 use crate::{
     Error, documents,
     judged::{column_section, fold_sections, mistakes_section},
+    readings,
 };
 
 /// How a fine-tuning ended.
@@ -161,7 +162,7 @@ fn finish(
         },
     }];
     sections.extend(metric_sections(&format!("On the {on} cases"), &judgement.report));
-    sections.extend(mistakes_section(&recipe.modalities, &proposal.data, &judgement.mistakes));
+    sections.extend(mistakes_section(&readings(&recipe.modalities), &proposal.data, &judgement.mistakes));
     sections.extend(fold_sections(out, models)?);
     sections.push(column_section(&proposal.cases));
     let page = Page {

@@ -51,7 +51,8 @@ pub fn answers_page(
     let wanted: Vec<(&str, &str)> = hits.iter().map(|hit| (&*hit.key, &*hit.source)).collect();
     let samples = dataset.map_or_else(|| vec![None; hits.len()], |dataset| find_samples(&dataset, &wanted));
     let absent = samples.iter().filter(|sample| sample.is_none()).count();
-    let media = |name: &Name, sample: &Sample| to_media(model.modalities(), name, sample);
+    let readings = model.readings();
+    let media = |name: &Name, sample: &Sample| to_media(&readings, name, sample);
     let exhibit = |(hit, sample): (&Hit, &Option<Sample>)| Exhibit {
         media: sample.iter().flat_map(|sample| media(&hit.modality, sample)).collect(),
         name: hit.key.clone(),

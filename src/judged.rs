@@ -6,11 +6,10 @@ use sensorium_adapt::{AdaptError, Judgement, Mistake, Predictor, judge_cases};
 use sensorium_cases::{Cases, CasesError, Column};
 use sensorium_contract::Name;
 use sensorium_metrics::{Metric, Report, presence};
-use sensorium_modalities::ModalityConfig;
 use sensorium_report::{Answer, Cell, Media, Section, Table, Wall, WallQuery, metric_sections, training_sections};
 use sensorium_samples::Dataset;
 
-use crate::{Error, to_media};
+use crate::{Error, Reading, readings, to_media};
 
 /// Mistakes that are shown.
 const SHOWN: usize = 12;
@@ -37,14 +36,10 @@ pub fn column_section(cases: &Cases) -> Section {
 }
 
 /// The cases that were told most wrongly, with all that is known of them; nothing if there are none.
-pub fn mistakes_section(
-    modalities: &BTreeMap<Name, ModalityConfig>,
-    table: &Dataset,
-    mistakes: &[Mistake],
-) -> Option<Section> {
+pub fn mistakes_section(readings: &BTreeMap<Name, Reading>, table: &Dataset, mistakes: &[Mistake]) -> Option<Section> {
     let query = |mistake: &Mistake| {
         let sample = table.read(mistake.index).or_else(|_| table.glance(mistake.index)).ok()?;
-        let query = modalities.keys().flat_map(|name| to_media(modalities, name, &sample)).collect();
+        let query = readings.keys().flat_map(|name| to_media(readings, name, &sample)).collect();
         let said = Answer { media: vec![Media::Text(mistake.said.clone())], score: mistake.by as f32, correct: false };
         Some(WallQuery { query, answers: vec![said], wanted: vec![Media::Text(mistake.truth.clone())] })
     };
@@ -118,8 +113,8 @@ impl JudgedTable {
     pub fn sections(&self, title: &str, predictor: &Predictor, table: &Dataset) -> Vec<Section> {
         let mut sections = metric_sections(title, &self.judgement.report);
         sections.extend(self.subset_section());
-        let modalities = &predictor.models()[0].architecture().modalities;
-        sections.extend(mistakes_section(modalities, table, &self.judgement.mistakes));
+        let readings = readings(&predictor.models()[0].architecture().modalities);
+        sections.extend(mistakes_section(&readings, table, &self.judgement.mistakes));
         sections
     }
 

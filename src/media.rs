@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sensorium_contract::{Name, Sample, Value};
-use sensorium_modalities::ModalityConfig;
 use sensorium_report::Media;
 
+use crate::Reading;
+
 /// What a modality reads of a sample, to be shown.
-pub fn to_media(modalities: &BTreeMap<Name, ModalityConfig>, name: &Name, sample: &Sample) -> Vec<Media> {
-    let field = modalities.get(name).and_then(ModalityConfig::field);
-    match field {
+pub fn to_media(readings: &BTreeMap<Name, Reading>, name: &Name, sample: &Sample) -> Vec<Media> {
+    match readings.get(name).and_then(|reading| reading.field.as_ref()) {
         Some(field) => sample.fields.get(field).into_iter().flat_map(one).collect(),
-        None => vec![row(modalities, name, sample)],
+        None => vec![row(readings, name, sample)],
     }
 }
 
@@ -37,13 +37,10 @@ fn file(bytes: &std::sync::Arc<[u8]>) -> Media {
 }
 
 /// The columns that a table names, or else the scalar fields that no other modality reads.
-fn row(modalities: &BTreeMap<Name, ModalityConfig>, name: &Name, sample: &Sample) -> Media {
-    let named = match modalities.get(name) {
-        Some(ModalityConfig::Table(table)) => table.columns.as_deref(),
-        _ => None,
-    };
-    let read = |field: &str| named.is_none_or(|columns| columns.iter().any(|column| column.name == field));
-    let used: BTreeSet<&str> = modalities.values().filter_map(ModalityConfig::field).collect();
+fn row(readings: &BTreeMap<Name, Reading>, name: &Name, sample: &Sample) -> Media {
+    let named = readings.get(name).and_then(|reading| reading.columns.as_ref());
+    let read = |field: &String| named.is_none_or(|columns| columns.contains(field));
+    let used: BTreeSet<&str> = readings.values().filter_map(|reading| reading.field.as_deref()).collect();
     let cell = |(field, value): (&String, &Value)| {
         let text = value.as_text().filter(|_| !used.contains(field.as_str()) && read(field))?;
         Some((field.clone(), text.into_owned()))

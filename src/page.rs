@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use sensorium_contract::{Name, Sample};
-use sensorium_modalities::ModalityConfig;
 use sensorium_report::{Answer, Cell, Section, Table, Wall, WallQuery, recall_matrix};
 use sensorium_retrieve::{Answers, Direction, EmbeddingTable, RetrievalReport, nearest};
 use sensorium_samples::Dataset;
 
-use crate::{Error, media::to_media};
+use crate::{Error, Reading, media::to_media};
 
-/// Modalities by name.
-type Modalities = BTreeMap<Name, ModalityConfig>;
+type Readings = BTreeMap<Name, Reading>;
 
 /// Queries of each direction on the picture wall.
 const QUERIES: usize = 12;
@@ -23,7 +21,7 @@ const ANSWERS: usize = 5;
 /// # Errors
 /// If a sample cannot be read again.
 pub fn retrieval_sections(
-    modalities: &Modalities,
+    readings: &Readings,
     dataset: &Dataset,
     table: &EmbeddingTable,
     report: &RetrievalReport,
@@ -40,7 +38,7 @@ pub fn retrieval_sections(
         sections.push(Section::Table(several(report)));
     }
     for direction in &report.directions {
-        sections.push(Section::Wall(wall(modalities, dataset, table, direction)?));
+        sections.push(Section::Wall(wall(readings, dataset, table, direction)?));
     }
     Ok(sections)
 }
@@ -104,22 +102,17 @@ fn several(report: &RetrievalReport) -> Table {
     }
 }
 
-fn wall(
-    modalities: &Modalities,
-    dataset: &Dataset,
-    table: &EmbeddingTable,
-    direction: &Direction,
-) -> Result<Wall, Error> {
+fn wall(readings: &Readings, dataset: &Dataset, table: &EmbeddingTable, direction: &Direction) -> Result<Wall, Error> {
     let (from, to) = (&direction.from[0], &direction.to);
     let all = nearest(table, from, to, ANSWERS)?;
     let count = all.len().min(QUERIES);
     let chosen = (0..count).map(|at| &all[at * all.len() / count]);
-    let queries = chosen.map(|answers| query(modalities, dataset, table, [from, to], answers)).collect();
+    let queries = chosen.map(|answers| query(readings, dataset, table, [from, to], answers)).collect();
     Ok(Wall { title: format!("{from} → {to}"), note: String::new(), queries })
 }
 
 fn query(
-    modalities: &Modalities,
+    readings: &Readings,
     dataset: &Dataset,
     table: &EmbeddingTable,
     [from, to]: [&Name; 2],
@@ -128,14 +121,14 @@ fn query(
     let sample = |place: usize| find(dataset, table, place);
     let asked = sample(answers.sample);
     let answer = |answer: &sensorium_retrieve::Answer| Answer {
-        media: to_media(modalities, to, &sample(answer.sample)),
+        media: to_media(readings, to, &sample(answer.sample)),
         score: answer.score,
         correct: answer.own || answer.equal,
     };
     WallQuery {
-        query: to_media(modalities, from, &asked),
+        query: to_media(readings, from, &asked),
         answers: answers.answers.iter().map(answer).collect(),
-        wanted: to_media(modalities, to, &asked),
+        wanted: to_media(readings, to, &asked),
     }
 }
 

@@ -10,7 +10,8 @@ use sensorium_state::{RunDirectory, StateError, commit};
 use sensorium_train::{BatchStream, Display, Ended, Evaluator, HeldOutLosses, Outcome, Session, Stop, fit};
 
 use crate::{
-    Error, Pipeline, RetrievalEvaluator, documents, embed, page::retrieval_sections, retrieval::EMBEDDING_BATCH,
+    Error, Pipeline, RetrievalEvaluator, any::readings, documents, embed, page::retrieval_sections,
+    retrieval::EMBEDDING_BATCH,
 };
 
 /// Keys of a recipe that change no result.
@@ -101,7 +102,7 @@ fn finish(
     sensorium_model::save(&run.path().join("model"), &model, &probe(validation)?, &documents)?;
     let log = |name| read(&run.path().join(name));
     let mut sections = training_sections(&log("metrics.jsonl")?, &log("timing.jsonl")?);
-    sections.extend(retrieval_sections(&recipe.modalities, validation.dataset(), &table, &retrieval)?);
+    sections.extend(retrieval_sections(&readings(&recipe.modalities), validation.dataset(), &table, &retrieval)?);
     let page = Page {
         title: run.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         subtitle: documents::subtitle(recipe),

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::Path};
 
 use ndarray::{Array2, Axis};
 use sensorium_contract::{Embedder, Name, Sample, Value};
-use sensorium_modalities::ModalityConfig;
 use sensorium_objectives::AnyObjective;
 use sensorium_retrieve::classify::{SHARPNESS, class_vectors};
 use serde::Deserialize;
@@ -119,10 +118,8 @@ impl Prompts {
 
 /// The modality that reads texts, and its field.
 pub fn text_of(model: &AnyModel) -> Result<(Name, String), Error> {
-    let text = model.modalities().iter().find_map(|(name, config)| match config {
-        ModalityConfig::Text(config) => Some((name.clone(), config.field.clone())),
-        _ => None,
-    });
+    let mut readings = model.readings().into_iter();
+    let text = readings.find_map(|(name, reading)| (reading.kind == "text").then_some((name, reading.field?)));
     text.ok_or(Error::NoTexts)
 }
 

@@ -4,7 +4,6 @@ use std::{fs, path::Path};
 
 use ndarray::Array1;
 use sensorium_contract::{Embedder, Name, Sample, Value};
-use sensorium_modalities::ModalityConfig;
 
 use crate::{AnyModel, Error};
 
@@ -20,9 +19,10 @@ impl Query {
     /// # Errors
     /// If the model has none.
     pub fn with(mut self, model: &AnyModel, kind: &str, value: Value) -> Result<Self, Error> {
-        let field = model.modalities().values().find(|config| config.kind() == kind).and_then(ModalityConfig::field);
+        let field =
+            model.readings().into_values().find(|reading| reading.kind == kind).and_then(|reading| reading.field);
         let field = field.ok_or_else(|| Error::Usage(format!("the model reads no {kind}; it has {}", names(model))))?;
-        self.sample.fields.insert(field.to_owned(), value);
+        self.sample.fields.insert(field, value);
         Ok(self)
     }
 
@@ -40,7 +40,7 @@ impl Query {
     /// # Errors
     /// If it is something else, or the model reads no table.
     pub fn with_row(mut self, model: &AnyModel, row: &str) -> Result<Self, Error> {
-        if !model.modalities().values().any(|config| config.field().is_none()) {
+        if model.readings().values().all(|reading| reading.field.is_some()) {
             return Err(Error::Usage(format!("the model reads no table; it has {}", names(model))));
         }
         let wrong = |found: &str| Error::Usage(format!("a row is a JSON object of texts and numbers, found {found}"));
@@ -81,5 +81,5 @@ impl Query {
 }
 
 fn names(model: &AnyModel) -> String {
-    model.modalities().keys().map(|name| &**name).collect::<Vec<_>>().join(", ")
+    model.readings().keys().map(|name| &**name).collect::<Vec<_>>().join(", ")
 }

@@ -4,28 +4,24 @@ use std::{collections::HashMap, path::Path, slice};
 
 use ndarray::ArrayView1;
 use sensorium_contract::{Name, Sample};
-use sensorium_modalities::ModalityConfig;
 use sensorium_retrieve::{Index, Origin};
 use sensorium_samples::Dataset;
 use sensorium_serve::{Collection, Hit, Input, Kind};
 use sensorium_state::checksum;
 
-use crate::{AnyModel, Error, Samples};
+use crate::{AnyModel, Error, Reading, Samples};
 
 impl AnyModel {
     /// The modalities, and how requests to a server fill them.
     pub fn inputs(&self) -> Vec<Input> {
-        let kind = |config: &ModalityConfig| match config {
-            ModalityConfig::Text(_) => Kind::Text,
-            ModalityConfig::Image(_) => Kind::Image,
-            ModalityConfig::Audio(_) => Kind::Audio,
-            ModalityConfig::Table(_) => Kind::Row,
+        let kind = |reading: &Reading| match reading.kind {
+            "text" => Kind::Text,
+            "image" => Kind::Image,
+            "audio" => Kind::Audio,
+            _ => Kind::Row,
         };
-        let input = |(name, config): (&Name, &ModalityConfig)| {
-            let field = config.field().map(str::to_owned);
-            Input { name: name.clone(), kind: kind(config), field }
-        };
-        self.modalities().iter().map(input).collect()
+        let input = |(name, reading): (Name, Reading)| Input { name, kind: kind(&reading), field: reading.field };
+        self.readings().into_iter().map(input).collect()
     }
 }
 

@@ -9,12 +9,12 @@ mod checkpoints;
 mod command_line;
 #[path = "all/faults/mod.rs"]
 mod faults;
+#[path = "all/finding.rs"]
+mod finding;
 #[path = "all/finetune.rs"]
 mod finetune;
 #[path = "all/judging.rs"]
 mod judging;
-#[path = "all/finding.rs"]
-mod finding;
 #[path = "all/program.rs"]
 mod program;
 #[path = "all/recipes.rs"]

@@ -6,6 +6,7 @@ pub mod audio;
 pub mod image;
 mod kind;
 mod patches;
+pub mod published;
 #[cfg(test)]
 mod reference;
 pub mod table;

@@ -7,7 +7,7 @@ use sensorium::{
     samples::{LoaderConfig, Prepared},
 };
 
-use super::{DeviceArguments, SampleArguments, progress_bar};
+use super::{ComputeArguments, SampleArguments, progress_bar};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -20,15 +20,16 @@ pub struct Arguments {
     #[arg(long, value_name = "E.parquet")]
     out: PathBuf,
     #[command(flatten)]
-    device: DeviceArguments,
+    compute: ComputeArguments,
     /// Show no progress
     #[arg(long)]
     quiet: bool,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let device = arguments.device.open()?;
+    let device = arguments.compute.open(&arguments.model)?;
     let model = AnyModel::open(&arguments.model, &device)?;
+    model.left_out().iter().for_each(|problem| eprintln!("warning: {problem}"));
     let samples = arguments.samples.samples();
     let dataset = samples.open()?;
     let origin = origin(&arguments.model, &samples, &dataset)?;

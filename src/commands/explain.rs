@@ -10,7 +10,7 @@ use clap::Args;
 use sensorium::{
     AnyModel, Error, Explanation, Model, Shown,
     contract::{Name, Sample, Value},
-    explain,
+    explain, readings,
     report::{Bar, Bars, Media, Page, Section, render},
     to_media,
 };
@@ -164,9 +164,9 @@ fn print(found: &Explanation) {
 }
 
 fn to_page(arguments: &Arguments, model: &Model, sample: &Sample, given: &[Name], found: &[Explanation]) -> Page {
-    let modalities = &model.architecture().modalities;
+    let readings = readings(&model.architecture().modalities);
     let mut sections = Vec::new();
-    let shown = |name: &Name| (format!("{name}, as it was given"), to_media(modalities, name, sample));
+    let shown = |name: &Name| (format!("{name}, as it was given"), to_media(&readings, name, sample));
     let mut items: Vec<(String, Vec<Media>)> = given.iter().map(shown).collect();
     for (found, plane) in found.iter().filter_map(|found| Some((found, plane(found)?))) {
         for (what, bytes) in

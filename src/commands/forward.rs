@@ -4,7 +4,7 @@ use clap::Args;
 use sensorium_families::open;
 use sensorium_state::{read_arrays, write_arrays};
 
-use super::DeviceArguments;
+use super::ComputeArguments;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -17,11 +17,11 @@ pub struct Arguments {
     #[arg(long, value_name = "OUT.safetensors")]
     out: PathBuf,
     #[command(flatten)]
-    device: DeviceArguments,
+    compute: ComputeArguments,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let device = arguments.device.open()?;
+    let device = arguments.compute.open(&arguments.model)?;
     let checkpoint = open(&arguments.model, &device)?;
     let answers = checkpoint.forward(&read_arrays(&arguments.inputs)?)?;
     for (name, answer) in &answers {

@@ -12,19 +12,25 @@ pub mod finetune;
 pub mod forward;
 pub mod generate;
 pub mod import;
-pub mod predict;
 pub mod index;
+pub mod predict;
 pub mod pretrain;
 pub mod search;
 pub mod serve;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{
-    Error, Recipe, Samples, adapt::AdaptError, retrieve::RetrieveError, samples::Dataset, serve::ServeError,
+    ComputeType, Error, Recipe, Samples, adapt::AdaptError, retrieve::RetrieveError, samples::Dataset,
+    serve::ServeError,
 };
 use sensorium_model::ModelError;
 
@@ -114,6 +120,35 @@ pub struct DeviceArguments {
 impl DeviceArguments {
     pub fn open(&self) -> Result<Device, Error> {
         sensorium::device(&self.device)
+    }
+}
+
+/// Where and in which type an imported model is computed.
+#[derive(Args)]
+pub struct ComputeArguments {
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// The type that an imported model is computed in, whatever its file holds; on the CPU f32 is the fastest
+    #[arg(long, default_value = "f32", value_parser = ["f32", "f16", "bf16"])]
+    dtype: String,
+}
+
+impl ComputeArguments {
+    /// The device for the model in this directory.
+    pub fn open(&self, model: &Path) -> anyhow::Result<Device> {
+        let compute = match self.dtype.as_str() {
+            "f16" => ComputeType::F16,
+            "bf16" => ComputeType::Bf16,
+            _ => ComputeType::F32,
+        };
+        let imported = model.join("config.json").exists();
+        anyhow::ensure!(
+            imported || compute == ComputeType::F32,
+            "--dtype: only imported models are computed in {}, `{}` is none",
+            self.dtype,
+            model.display()
+        );
+        Ok(sensorium::device_of(&self.device.device, compute)?)
     }
 }
 

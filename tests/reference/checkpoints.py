@@ -155,6 +155,7 @@ def cases(draw):
         ["image_embeddings", "text_embeddings", "multimodal_embeddings"]
     yield "vilt", t.ViltForMaskedLM(t.ViltConfig(**(d.vit() | d.bert()))), \
         d.text() | kinds | d.pixels() | {"pixel_mask": torch.ones(d.rows, d.side, d.side, dtype=torch.int64)}, ["logits"]
+    yield from options(draw)
     steps = 5
     yield "decision_transformer", t.DecisionTransformerModel(t.DecisionTransformerConfig(
         state_dim=4, act_dim=2, hidden_size=d.width, max_ep_len=30, n_layer=d.layers, n_head=d.heads, n_positions=40)), \
@@ -162,6 +163,58 @@ def cases(draw):
          "rewards": d.floats(d.rows, steps, 1), "returns_to_go": d.floats(d.rows, steps, 1),
          "timesteps": torch.arange(steps).repeat(d.rows, 1), "attention_mask": torch.ones(d.rows, steps)}, \
         ["state_preds", "action_preds", "return_preds"]
+
+
+def options(draw):
+    """Options that change how a family computes."""
+    t, d = transformers, draw
+    answers = {"decoder_input_ids": d.ids(tokens=7)}
+    bart = dict(vocab_size=d.vocabulary, d_model=d.width, encoder_layers=d.layers, decoder_layers=d.layers + 1,
+                encoder_attention_heads=d.heads, decoder_attention_heads=d.heads, encoder_ffn_dim=d.hidden,
+                decoder_ffn_dim=d.hidden + 2, max_position_embeddings=30)
+    yield "mbart", t.MBartForConditionalGeneration(t.MBartConfig(**bart, scale_embedding=True)), d.text(1) | answers, \
+        ["logits", "encoder_last_hidden_state"]
+    yield "mbart-plain", t.MBartModel(t.MBartConfig(**bart, scale_embedding=False, activation_function="relu")), \
+        d.text(1) | answers, ["last_hidden_state"]
+    clip_text = t.CLIPTextConfig(**d.bert(eos_token_id=d.vocabulary - 1, bos_token_id=0, pad_token_id=1), projection_dim=9)
+    ends = d.text(1)
+    ends["input_ids"][:, -3] = d.vocabulary - 1
+    clip_vision = t.CLIPVisionConfig(**d.vit(), projection_dim=9)
+    yield "clip-text", t.CLIPTextModel(clip_text), ends, ["last_hidden_state", "pooler_output"]
+    yield "clip-text-projection", t.CLIPTextModelWithProjection(clip_text), ends, ["text_embeds", "last_hidden_state"]
+    yield "clip-vision", t.CLIPVisionModel(clip_vision), d.pixels(), ["last_hidden_state", "pooler_output"]
+    yield "clip-vision-projection", t.CLIPVisionModelWithProjection(clip_vision), d.pixels(), \
+        ["image_embeds", "last_hidden_state"]
+    yield "siglip-text", t.SiglipTextModel(t.SiglipTextConfig(**d.bert(max_position_embeddings=d.tokens))), \
+        {"input_ids": d.ids()}, ["last_hidden_state", "pooler_output"]
+    yield "siglip-vision", t.SiglipVisionModel(t.SiglipVisionConfig(**d.vit())), d.pixels(), \
+        ["last_hidden_state", "pooler_output"]
+    mask = torch.ones(d.rows, d.side, d.side, dtype=torch.int64)
+    mask[-1, -d.patch:], mask[0, :, -d.patch:] = 0, 0
+    vilt = t.ViltConfig(**(d.vit() | d.bert()))
+    yield "vilt-partial", t.ViltForMaskedLM(vilt), d.text() | d.pixels() | {"pixel_mask": mask}, ["logits"]
+    llama = dict(vocab_size=d.vocabulary, hidden_size=d.width * 2, num_hidden_layers=d.layers,
+                 num_attention_heads=2 * d.heads, num_key_value_heads=d.heads, intermediate_size=d.hidden,
+                 max_position_embeddings=64)
+    far = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+           "original_max_position_embeddings": 16}
+    yield "llama3", t.LlamaForCausalLM(t.LlamaConfig(**llama, rope_parameters=far)), d.text(), ["logits"]
+    linear = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+    yield "llama-linear", t.LlamaForCausalLM(t.LlamaConfig(**llama, rope_parameters=linear)), d.text(), ["logits"]
+    yield "llama-biased", t.LlamaForCausalLM(t.LlamaConfig(**llama, attention_bias=True, mlp_bias=True, head_dim=12)), \
+        d.text(), ["logits"]
+    yield "esm-untied", t.EsmForMaskedLM(t.EsmConfig(**d.bert(
+        pad_token_id=1, mask_token_id=32, position_embedding_type="rotary", emb_layer_norm_before=True,
+        tie_word_embeddings=False))), d.text(1), ["logits"]
+    yield "esm-absolute", t.EsmForMaskedLM(t.EsmConfig(**d.bert(
+        pad_token_id=1, mask_token_id=32, position_embedding_type="absolute", token_dropout=False))), d.text(1), ["logits"]
+    tapas = d.bert(type_vocab_sizes=[3, 9, 9, 2, 9, 9, 4], tie_word_embeddings=False)
+    kinds = torch.stack([d.ids(0, vocabulary=n) for n in [3, 9, 9, 2, 9, 9, 4]], -1)
+    yield "tapas-untied", t.TapasForMaskedLM(t.TapasConfig(**tapas)), d.text() | {"token_type_ids": kinds}, ["logits"]
+    yield "bert-untied", t.BertForMaskedLM(t.BertConfig(**d.bert(tie_word_embeddings=False))), d.text(), ["logits"]
+    gpt = dict(vocab_size=d.vocabulary, n_positions=30, n_embd=d.width, n_layer=d.layers, n_head=d.heads)
+    yield "gpt2-unscaled", t.GPT2LMHeadModel(t.GPT2Config(
+        **gpt, scale_attn_weights=False, activation_function="relu", tie_word_embeddings=False)), d.text(), ["logits"]
 
 
 def answers_of(model, inputs, names):

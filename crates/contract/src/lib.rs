@@ -30,8 +30,8 @@ mod system;
 mod tokens;
 
 pub use array::{Array, Arrays, tensor_bool, tensor_f32, tensor_i64};
-pub use constant::Constants;
 pub use batch::{Batch, Decoded, Item, Part, Preparation, Target};
+pub use constant::Constants;
 pub use fault::{Fault, SampleFault};
 pub use loss::{Loss, LossPart, LossSummary};
 pub use modality::{Head, MaskTarget, Masked, Modality, Truth, Values};

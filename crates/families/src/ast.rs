@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::{
     FamilyError,
     config::{Act, Labels, check, hidden_ratio, labels, positive},
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Content, Family, Found, Inputs, Layout, Published, Reads},
     parts::{PictureEmbeddings, PictureSizes},
     vit::BLOCK,
 };
@@ -148,6 +148,10 @@ impl Family for Ast {
             classifier: head.then(|| Linear::new(width, config.labels(), Draw::Normal(0.02), seed, device)),
             spectrogram: [config.max_length, config.num_mel_bins],
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads { content: Content::Spectrogram, vectors: &["pooler_output"] }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

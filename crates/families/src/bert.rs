@@ -142,8 +142,6 @@ pub struct Bert {
 impl Family for Bert {
     type Config = BertConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text];
-
     fn check(config: &BertConfig) -> Result<(), String> {
         config.check()
     }
@@ -153,12 +151,16 @@ impl Family for Bert {
             ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
             ("cls.predictions.decoder.bias", "cls.predictions.bias"),
         ];
-        Published {
+        let mut published = Published {
             prefix: "bert.",
-            copies: if config.tie_word_embeddings { tied.to_vec() } else { Vec::new() },
             left_out: vec![("classifier.", "a head for labels"), ("qa_outputs.", "a head for answers")],
             ..Published::default()
+        };
+        match config.tie_word_embeddings {
+            true => published.copies = tied.to_vec(),
+            false => published.left_out.push(("cls.predictions.bias", "beside a decoder with a bias of its own")),
         }
+        published
     }
 
     fn layout(config: &BertConfig, found: &Found) -> Layout {
@@ -197,6 +199,10 @@ impl Family for Bert {
             next_sentence: found.has(NEXT_SENTENCE).then(|| linear(2)),
             vocabulary: config.vocab_size,
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TOKENS]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

@@ -92,8 +92,6 @@ pub struct Clap {
 impl Family for Clap {
     type Config = ClapConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text];
-
     fn check(config: &ClapConfig) -> Result<(), String> {
         config.bert().check()?;
         positive(&[("projection_dim", config.projection_dim)])?;
@@ -137,6 +135,10 @@ impl Family for Clap {
             activation: config.projection_hidden_act.into(),
             pad: config.pad_token_id.unwrap_or_default(),
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TEXT]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

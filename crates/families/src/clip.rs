@@ -333,8 +333,6 @@ pub struct Clip {
 impl Family for Clip {
     type Config = ClipConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text, Reads::Image];
-
     fn check(config: &ClipConfig) -> Result<(), String> {
         positive(&[("projection_dim", config.projection)])?;
         let side = |name| move |problem| format!("side of {name}: {problem}");
@@ -387,6 +385,10 @@ impl Family for Clip {
         }
     }
 
+    fn reads(&self) -> Vec<Reads> {
+        sides([(self.text.is_some(), Reads::TEXT), (self.vision.is_some(), Reads::PICTURE)])
+    }
+
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let [texts, pictures] = asked(inputs, [self.text.is_some(), self.vision.is_some()]);
         let text = self.text.as_ref().filter(|_| texts).map(|text| text.forward(inputs)).transpose()?;
@@ -431,6 +433,11 @@ impl ClipConfig {
 pub(crate) fn asked(inputs: &Inputs<'_>, [texts, pictures]: [bool; 2]) -> [bool; 2] {
     let (ids, pixels) = (inputs.has("input_ids"), inputs.has("pixel_values"));
     [texts && (ids || !pixels || !pictures), pictures && (pixels || !texts)]
+}
+
+/// What those sides that are there read.
+pub(crate) fn sides(sides: [(bool, Reads); 2]) -> Vec<Reads> {
+    sides.into_iter().filter_map(|(there, reads)| there.then_some(reads)).collect()
 }
 
 /// `model_type` of texts alone.

@@ -133,8 +133,6 @@ pub struct Dinov2 {
 impl Family for Dinov2 {
     type Config = Dinov2Config;
 
-    const READS: &'static [Reads] = &[Reads::Image];
-
     fn check(config: &Dinov2Config) -> Result<(), String> {
         let sizes = config.embeddings(false);
         sizes.check()?;
@@ -177,6 +175,10 @@ impl Family for Dinov2 {
             trunk: Transformer::new(&config.trunk(), seed, device),
             classifier: found.has(CLASSIFIER).then(classifier),
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::PICTURE]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

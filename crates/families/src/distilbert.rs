@@ -127,8 +127,6 @@ pub struct DistilBert {
 impl Family for DistilBert {
     type Config = DistilBertConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text];
-
     fn check(config: &DistilBertConfig) -> Result<(), String> {
         positive(&[("vocab_size", config.vocab_size), ("max_position_embeddings", config.max_position_embeddings)])?;
         check(&config.trunk())
@@ -165,6 +163,10 @@ impl Family for DistilBert {
             head: WordsHead::is_there(found, HEAD).then(|| config.head().build(device)),
             vocabulary: config.vocab_size,
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TOKENS]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

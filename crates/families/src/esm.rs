@@ -151,8 +151,6 @@ pub struct Esm {
 impl Family for Esm {
     type Config = EsmConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text];
-
     fn check(config: &EsmConfig) -> Result<(), String> {
         positive(&[("vocab_size", config.vocab_size), ("max_position_embeddings", config.max_position_embeddings)])?;
         off(&[
@@ -215,6 +213,10 @@ impl Family for Esm {
             pad: config.pad_token_id.unwrap_or_default(),
             dropped: config.dropped(),
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TOKENS]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

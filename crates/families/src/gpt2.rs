@@ -2,7 +2,8 @@
 //! `GPT2LMHeadModel` and `GPT2Model`.
 //!
 //! The plain trunk, looking back only, over words and learned positions; matrices are published as
-//! `[inputs, outputs]`, and the vocabulary's own table predicts the next word.
+//! `[inputs, outputs]`, and the vocabulary's own table predicts the next word, if the configuration does not say that
+//! there is another.
 
 use burn::{
     module::Module,
@@ -16,10 +17,10 @@ use serde::Deserialize;
 use crate::{
     FamilyError,
     config::{Act, check, hidden_ratio, off, positive},
-    generate::{Generates, Reading, last_token, of_one},
+    generate::{Generates, Reading, last_token, no_head, of_one},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published},
-    parts::{TextEmbeddings, TextIds, TextSizes},
+    parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes},
     values::{counting, within},
 };
 
@@ -38,6 +39,7 @@ pub(crate) struct Gpt2Config {
     pub scale_attn_weights: bool,
     pub scale_attn_by_inverse_layer_idx: bool,
     pub add_cross_attention: bool,
+    pub tie_word_embeddings: bool,
 }
 
 impl Default for Gpt2Config {
@@ -54,6 +56,7 @@ impl Default for Gpt2Config {
             scale_attn_weights: true,
             scale_attn_by_inverse_layer_idx: false,
             add_cross_attention: false,
+            tie_word_embeddings: true,
         }
     }
 }
@@ -107,13 +110,20 @@ impl Gpt2Config {
             epsilon: None,
         }
     }
+
+    /// Whether there is a head: the words' own table always is there, another perhaps.
+    fn has_head(&self, found: &Found) -> bool {
+        self.tie_word_embeddings || found.has("lm_head.weight")
+    }
 }
 
-/// Embeddings and trunk.
+/// Embeddings, trunk and head.
 #[derive(Module, Debug)]
 pub struct Gpt2 {
     embeddings: TextEmbeddings,
     trunk: Transformer,
+    /// To the vocabulary.
+    head: Option<LanguageHead>,
     #[module(skip)]
     vocabulary: usize,
 }
@@ -125,16 +135,17 @@ impl Family for Gpt2 {
         config.check()
     }
 
-    fn published(_config: &Gpt2Config) -> Published {
+    fn published(config: &Gpt2Config) -> Published {
+        let tied = ("lm_head.weight", "transformer.wte.weight");
         Published {
             prefix: "transformer.",
-            copies: vec![("lm_head.weight", "transformer.wte.weight")],
+            copies: if config.tie_word_embeddings { vec![tied] } else { Vec::new() },
             left_out: vec![("score.", "a head for labels")],
             ..Published::default()
         }
     }
 
-    fn layout(config: &Gpt2Config, _found: &Found) -> Layout {
+    fn layout(config: &Gpt2Config, found: &Found) -> Layout {
         let mut layout = Layout::default();
         TextEmbeddings::layout(
             &mut layout,
@@ -145,13 +156,21 @@ impl Family for Gpt2 {
         );
         layout.blocks("trunk", "transformer.h.{}", &config.trunk(), &BLOCK);
         layout.norm("trunk.norm", "transformer.ln_f", config.n_embd, NormKind::Layer);
+        if !config.tie_word_embeddings && config.has_head(found) {
+            layout.linear("head.decoder", "lm_head", [config.n_embd, config.vocab_size], false);
+        }
         layout
     }
 
-    fn new(config: &Gpt2Config, _found: &Found, device: &Device) -> Self {
+    fn new(config: &Gpt2Config, found: &Found, device: &Device) -> Self {
+        let head = || match config.tie_word_embeddings {
+            true => LanguageHead::tied(),
+            false => LanguageHead::untied([config.n_embd, config.vocab_size], device),
+        };
         Self {
             embeddings: TextEmbeddings::new(&config.embeddings(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),
+            head: config.has_head(found).then(head),
             vocabulary: config.vocab_size,
         }
     }
@@ -164,15 +183,16 @@ impl Family for Gpt2 {
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: Vec::new() };
         let x = self.embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
         let x = self.trunk.run(x, mask.as_ref(), None);
-        let logits = self.embeddings.words.logits(x.clone()); // [rows, tokens, vocabulary]
-        Ok(Answers::default().with("logits", logits).with("last_hidden_state", x))
+        let logits = self.head.as_ref().map(|head| head.forward(x.clone(), &self.embeddings.words));
+        Ok(Answers::default().with_some::<3>("logits", logits).with("last_hidden_state", x))
     }
 }
 
 impl Generates for Gpt2 {
     fn step(&self, reading: &mut Reading, ids: &Array2<i64>) -> Result<Tensor<2>, FamilyError> {
+        let head = self.head.as_ref().ok_or_else(no_head)?;
         let x = reading.embed(&self.embeddings, ids)?; // [rows, tokens, width]
         let x = self.trunk.step(x, None, None, &mut reading.cache);
-        Ok(of_one(self.embeddings.words.logits(last_token(x))))
+        Ok(of_one(head.forward(last_token(x), &self.embeddings.words)))
     }
 }

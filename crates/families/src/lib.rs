@@ -46,7 +46,7 @@ pub use checkpoint::Checkpoint;
 pub use directory::{Imported, export, import, open};
 pub use error::FamilyError;
 pub use generate::{Generates, Reading, Sampling, generate};
-pub use network::{MODEL_TYPES, Network, Reads};
+pub use network::{Content, MODEL_TYPES, Network, Reads};
 pub use published::LeftOut;
 pub use training::{Task, Training};
 pub use values::{Answer, Answers, Inputs};

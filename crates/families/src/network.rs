@@ -13,24 +13,44 @@ pub use crate::{
     values::{Answers, Inputs},
 };
 
-/// What a network turns into vectors without anything beside it.
+/// A kind of content that a network turns into vectors by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// `input_ids` and `attention_mask`, to `text_embeds` or `last_hidden_state`.
+pub struct Reads {
+    /// What it is given.
+    pub content: Content,
+    /// The answers that are its vectors `[rows, embedding]`, the best first. Where it gives none of them, its tokens
+    /// (`last_hidden_state`) are to be pooled.
+    pub vectors: &'static [&'static str],
+}
+
+/// What a network is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// `input_ids`.
     Text,
     /// The same, always filled up to as many tokens as there are positions (SigLIP).
     FilledText,
-    /// `pixel_values`, to `image_embeds` or `last_hidden_state`.
-    Image,
+    /// `pixel_values`.
+    Picture,
+    /// `input_values`, frames of mel bands (AST).
+    Spectrogram,
+    /// `input_values`, samples (wav2vec 2.0).
+    Samples,
+}
+
+impl Reads {
+    /// Texts, whose tokens are pooled.
+    pub(crate) const TOKENS: Self = Self { content: Content::Text, vectors: &[] };
+    /// Texts with a vector of their own.
+    pub(crate) const TEXT: Self = Self { content: Content::Text, vectors: &["text_embeds", "pooler_output"] };
+    /// Pictures with a vector of their own.
+    pub(crate) const PICTURE: Self = Self { content: Content::Picture, vectors: &["image_embeds", "pooler_output"] };
 }
 
 /// A published system: its configuration, its tensors' names, and the way from inputs to answers.
 pub(crate) trait Family: Module + Sized {
     /// The configuration, with the reference implementation's defaults; keys that change nothing here are ignored.
     type Config: DeserializeOwned;
-
-    /// What it embeds.
-    const READS: &'static [Reads] = &[];
 
     /// What is impossible about a configuration. After it, sizes are such that nothing overflows.
     fn check(config: &Self::Config) -> Result<(), String>;
@@ -43,6 +63,11 @@ pub(crate) trait Family: Module + Sized {
 
     /// The network; its parameters are drawn only if they are not loaded.
     fn new(config: &Self::Config, found: &Found, device: &Device) -> Self;
+
+    /// What it embeds.
+    fn reads(&self) -> Vec<Reads> {
+        Vec::new()
+    }
 
     /// Answers named as the reference implementation names them.
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError>;
@@ -82,8 +107,8 @@ macro_rules! families {
             }
 
             /// What it embeds.
-            pub fn reads(&self) -> &'static [Reads] {
-                match self { $(Self::$variant(_) => <crate::$module::$variant as Family>::READS,)* }
+            pub fn reads(&self) -> Vec<Reads> {
+                match self { $(Self::$variant(network) => network.reads(),)* }
             }
 
             /// The family's name.

@@ -111,8 +111,6 @@ pub struct Roberta {
 impl Family for Roberta {
     type Config = RobertaConfig;
 
-    const READS: &'static [Reads] = &[Reads::Text];
-
     fn check(config: &RobertaConfig) -> Result<(), String> {
         config.bert().check()?;
         padding(config.pad_token_id, config.vocab_size)?;
@@ -164,6 +162,10 @@ impl Family for Roberta {
             head: WordsHead::is_there(found, HEAD).then(|| config.head().build(device)),
             pad: config.pad_token_id.unwrap_or_default(),
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TOKENS]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

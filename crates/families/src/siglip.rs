@@ -16,9 +16,9 @@ use serde_json::Value;
 
 use crate::{
     FamilyError,
-    clip::{BLOCK, asked},
+    clip::{BLOCK, asked, sides},
     config::{Act, check, hidden_ratio, nested, positive, read},
-    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
+    network::{Answers, Content, Family, Found, Inputs, Layout, Published, Reads},
     parts::{PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, similarities, unit},
     values::{counting, within},
 };
@@ -362,8 +362,6 @@ pub struct Siglip {
 impl Family for Siglip {
     type Config = SiglipConfig;
 
-    const READS: &'static [Reads] = &[Reads::FilledText, Reads::Image];
-
     fn check(config: &SiglipConfig) -> Result<(), String> {
         let side = |name| move |problem| format!("side of {name}: {problem}");
         config.text.as_ref().map_or(Ok(()), SiglipTextConfig::check).map_err(side("texts"))?;
@@ -414,6 +412,11 @@ impl Family for Siglip {
             logit_scale: scalar(),
             logit_bias: scalar(),
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        let texts = Reads { content: Content::FilledText, ..Reads::TEXT };
+        sides([(self.text.is_some(), texts), (self.vision.is_some(), Reads::PICTURE)])
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

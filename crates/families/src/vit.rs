@@ -138,8 +138,6 @@ pub struct Vit {
 impl Family for Vit {
     type Config = VitConfig;
 
-    const READS: &'static [Reads] = &[Reads::Image];
-
     fn check(config: &VitConfig) -> Result<(), String> {
         config.embeddings(false).check()?;
         positive(&[("pooler_output_size", config.pooled())])?;
@@ -178,6 +176,10 @@ impl Family for Vit {
             classifier: found.has(CLASSIFIER).then(|| linear(config.labels())),
             pooler_act: config.pooler_act,
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::PICTURE]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

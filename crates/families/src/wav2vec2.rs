@@ -16,7 +16,7 @@ use crate::{
     FamilyError,
     config::{Act, check, hidden_ratio, positive},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Content, Family, Found, Inputs, Layout, Published, Reads},
     parts::{WaveEncoder, WaveNorms, WavePositions, WaveSizes, replaced},
 };
 
@@ -253,6 +253,10 @@ impl Family for Wav2Vec2 {
             letters: found.has(LETTERS).then(|| linear(width, config.vocab_size)),
             hides: config.apply_spec_augment,
         }
+    }
+
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads { content: Content::Samples, vectors: &[] }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

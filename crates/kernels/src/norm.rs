@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::{coverage::Operation, flex};
 
@@ -17,6 +17,7 @@ pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64)
 
 pub(crate) fn composed(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
     let [_, _, width] = x.dims();
+    let epsilon = seen(epsilon, x.dtype());
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2); // [rows, tokens, 1]
     let normed = centred / variance.add_scalar(epsilon).sqrt();
@@ -30,6 +31,13 @@ pub(crate) fn composed(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon:
 pub fn rms_norm(x: Tensor<3>, gamma: Tensor<1>, epsilon: f64) -> Tensor<3> {
     Operation::RmsNorm.count_composed();
     let [_, _, width] = x.dims();
+    let epsilon = seen(epsilon, x.dtype());
     let mean_square = x.clone().square().mean_dim(2); // [rows, tokens, 1]
     x / mean_square.add_scalar(epsilon).sqrt() * gamma.reshape([1, 1, width])
+}
+
+/// The least epsilon that a type tells from 0: without it a row of zeros would be divided by zero.
+fn seen(epsilon: f64, dtype: DType) -> f64 {
+    const LEAST_F16: f64 = 6e-8;
+    if dtype == DType::F16 { epsilon.max(LEAST_F16) } else { epsilon }
 }

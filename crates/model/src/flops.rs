@@ -22,10 +22,11 @@ impl Model {
         };
         let mut sum: f64 = tokens.iter().map(alone).sum();
         for pass in &plan.passes {
-            let inputs: Vec<(&Vec<usize>, &Vec<usize>)> =
-                pass.inputs().map(|(key, places)| (&tokens[&key], places)).collect();
+            let inputs: Vec<(&Vec<usize>, &Vec<Option<usize>>)> =
+                pass.inputs().map(|(key, places)| (&tokens[key], places)).collect();
             for row in 0..pass.plan.rows.len() {
-                let tokens = inputs.iter().map(|(tokens, places)| tokens[places[row]]).sum();
+                // What a sample lacks counts nothing.
+                let tokens = inputs.iter().filter_map(|(tokens, places)| Some(tokens[places[row]?])).sum();
                 sum += topology.flops_together(inputs.len(), tokens);
             }
         }

@@ -61,7 +61,11 @@ fn full_page(text: &str) -> Page {
             Section::Table(table),
             Section::Bars { title: word(), note: word(), bars: vec![bars(), Bars::default()] },
             Section::Matrix(matrix),
-            Section::Drawings { title: word(), note: word(), items: vec![(word(), vec![sound(), Media::Text(word())])] },
+            Section::Drawings {
+                title: word(),
+                note: word(),
+                items: vec![(word(), vec![sound(), Media::Text(word())])],
+            },
             Section::Matrix(Matrix::default()),
             Section::Wall(wall.clone()),
             Section::Wall(wall),

@@ -30,6 +30,12 @@ pub struct AudioConfig {
     pub high: Option<f32>,
     /// What stands before and after the sound, so that frames are centred on their time.
     pub padding: Padding,
+    /// How frames become energies.
+    #[serde(skip_serializing_if = "Frames::is_plain")]
+    pub frames: Frames,
+    /// How a sound that is shorter than `seconds` is brought to that length.
+    #[serde(skip_serializing_if = "Fill::is_none")]
+    pub fill: Fill,
     /// How energies are compressed.
     pub log: Log,
     /// How the compressed energies are centred and scaled.
@@ -62,6 +68,8 @@ impl Default for AudioConfig {
             low: 0.0,
             high: None,
             padding: Padding::Reflect,
+            frames: Frames::Plain,
+            fill: Fill::None,
             log: Log::Whisper,
             standardise: Standardise::Clip,
             patch_frames: 4,
@@ -103,6 +111,41 @@ pub enum Padding {
     Zero,
     /// Nothing: the first frame begins with the sound, the last one ends within it.
     None,
+}
+
+/// How frames become energies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Frames {
+    /// A window and a transform; bands are triangles over frequencies (librosa, Whisper).
+    Plain,
+    /// As Kaldi's `compute-fbank-feats` (AST): a frame loses its mean, each sample 0.97 of the one before it; the
+    /// window is symmetric; bands are triangles over mels; energies are at least 2⁻²³.
+    Kaldi,
+}
+
+/// How a short sound is brought to the length of the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fill {
+    /// Not at all.
+    None,
+    /// Silence follows (Whisper).
+    Silence,
+    /// Frames follow whose compressed energies are 0 (AST).
+    Zeros,
+}
+
+impl Frames {
+    fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+}
+
+impl Fill {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// How energies are compressed.
@@ -177,8 +220,16 @@ impl AudioConfig {
     /// Frames of a sound of so many samples. With padding there is one at each hop from the first sample on.
     pub fn frames(&self, samples: usize) -> usize {
         match self.padding {
-            Padding::None => samples.saturating_sub(self.fft) / self.hop + 1,
+            Padding::None => samples.saturating_sub(self.frame()) / self.hop + 1,
             Padding::Reflect | Padding::Zero => samples.div_ceil(self.hop),
+        }
+    }
+
+    /// Samples that a frame without padding needs.
+    fn frame(&self) -> usize {
+        match self.frames {
+            Frames::Plain => self.fft,
+            Frames::Kaldi => self.window,
         }
     }
 

@@ -3,10 +3,14 @@ use std::{fmt, sync::Arc};
 use ndarray::Array2;
 use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex32};
 
-use super::config::{AudioConfig, Log, MelNorm, MelScale, Padding};
+use super::config::{AudioConfig, Frames, Log, MelNorm, MelScale, Padding};
 
 /// The least energy that is told from none.
 const FLOOR: f32 = 1e-10;
+/// The least energy that Kaldi tells from none.
+const KALDI_FLOOR: f32 = f32::EPSILON;
+/// What a sample loses of the one before it.
+const PRE_EMPHASIS: f32 = 0.97;
 /// Decades below the loudest that `whisper` and `db` keep.
 const RANGE: f32 = 8.0;
 
@@ -38,7 +42,7 @@ impl MelSpectrogram {
     pub fn new(config: &AudioConfig) -> Self {
         Self {
             transform: RealFftPlanner::new().plan_fft_forward(config.fft),
-            window: hann(config.window, config.fft),
+            window: hann(config),
             bands: filter_bank(config),
             config: config.clone(),
         }
@@ -52,7 +56,7 @@ impl MelSpectrogram {
     /// The compressed spectrogram of samples at the configured rate, `[frames, mels]`.
     pub fn log_mel(&self, samples: &[f32]) -> Array2<f32> {
         let mut mel = self.mel(samples);
-        compress(&mut mel, self.config.log);
+        compress(&mut mel, self.config.log, self.config.frames.floor());
         mel
     }
 
@@ -68,7 +72,11 @@ impl MelSpectrogram {
         let mut mel = Array2::zeros((frames, self.bands.len()));
         for (frame, mut row) in mel.outer_iter_mut().enumerate() {
             let samples = &padded[frame * hop..frame * hop + fft];
-            input.iter_mut().zip(samples).zip(&self.window).for_each(|((to, sample), window)| *to = sample * window);
+            input.copy_from_slice(samples);
+            if self.config.frames == Frames::Kaldi {
+                emphasise(&mut input[..self.config.window]);
+            }
+            input.iter_mut().zip(&self.window).for_each(|(sample, window)| *sample *= window);
             // It can fail only for buffers of another length than those it made.
             let done = self.transform.process_with_scratch(&mut input, &mut spectrum, &mut scratch);
             debug_assert!(done.is_ok());
@@ -85,13 +93,37 @@ impl Band {
     }
 }
 
-/// A periodic Hann window of `length` in the middle of `fft` samples.
-fn hann(length: usize, fft: usize) -> Vec<f32> {
-    let before = (fft - length) / 2;
-    let value = |i: usize| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / length as f64).cos();
+impl Frames {
+    /// The least energy.
+    fn floor(self) -> f32 {
+        match self {
+            Self::Plain => FLOOR,
+            Self::Kaldi => KALDI_FLOOR,
+        }
+    }
+}
+
+/// A Hann window in `fft` samples: a periodic one in their middle, or, as Kaldi has it, a symmetric one at their start.
+fn hann(config: &AudioConfig) -> Vec<f32> {
+    let (length, fft) = (config.window, config.fft);
+    let (before, period) = match config.frames {
+        Frames::Plain => ((fft - length) / 2, length),
+        Frames::Kaldi => (0, (length - 1).max(1)),
+    };
+    let value = |i: usize| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / period as f64).cos();
     let mut window = vec![0.0; fft];
     window[before..before + length].iter_mut().enumerate().for_each(|(i, to)| *to = value(i) as f32);
     window
+}
+
+/// Takes the mean out of a frame, then from each sample a share of the one before it.
+fn emphasise(frame: &mut [f32]) {
+    let mean = frame.iter().map(|&sample| f64::from(sample)).sum::<f64>() / frame.len() as f64;
+    frame.iter_mut().for_each(|sample| *sample -= mean as f32);
+    for i in (1..frame.len()).rev() {
+        frame[i] -= PRE_EMPHASIS * frame[i - 1];
+    }
+    frame[0] *= 1.0 - PRE_EMPHASIS;
 }
 
 /// The samples with what stands before and after them, `length` in all.
@@ -121,13 +153,21 @@ fn filter_bank(config: &AudioConfig) -> Vec<Band> {
     let points: Vec<f64> = (0..config.mels + 2).map(point).collect();
     let bins = config.fft / 2 + 1;
     let hertz = |bin: usize| bin as f64 * f64::from(config.rate) / config.fft as f64;
+    // Triangles are straight over this.
+    let axis = |hertz: f64| match config.frames {
+        Frames::Plain => hertz,
+        Frames::Kaldi => config.mel_scale.mels(hertz),
+    };
     let band = |p: &[f64]| {
         let area = match config.mel_norm {
             MelNorm::Slaney => 2.0 / (p[2] - p[0]),
             MelNorm::None => 1.0,
         };
-        let weight =
-            |bin: usize| ((hertz(bin) - p[0]) / (p[1] - p[0])).min((p[2] - hertz(bin)) / (p[2] - p[1])).max(0.0);
+        let [left, middle, right] = [axis(p[0]), axis(p[1]), axis(p[2])];
+        let weight = |bin: usize| {
+            let place = axis(hertz(bin));
+            ((place - left) / (middle - left)).min((right - place) / (right - middle)).max(0.0)
+        };
         let start = (0..bins).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
         let weights = (start..bins).map(weight).take_while(|&weight| weight > 0.0);
         Band { start, weights: weights.map(|weight| (weight * area) as f32).collect() }
@@ -153,12 +193,12 @@ impl MelScale {
     }
 }
 
-fn compress(mel: &mut Array2<f32>, log: Log) {
+fn compress(mel: &mut Array2<f32>, log: Log, floor: f32) {
     match log {
         Log::None => {}
-        Log::Ln => mel.mapv_inplace(|energy| energy.max(FLOOR).ln()),
+        Log::Ln => mel.mapv_inplace(|energy| energy.max(floor).ln()),
         Log::Whisper | Log::Db => {
-            mel.mapv_inplace(|energy| energy.max(FLOOR).log10());
+            mel.mapv_inplace(|energy| energy.max(floor).log10());
             let least = mel.iter().copied().fold(f32::NEG_INFINITY, f32::max) - RANGE;
             match log {
                 Log::Whisper => mel.mapv_inplace(|value| (value.max(least) + 4.0) / 4.0),

@@ -6,6 +6,7 @@ mod config;
 mod encoder;
 mod mel;
 mod prepare;
+mod published;
 #[cfg(test)]
 mod reference;
 mod resample;
@@ -17,10 +18,11 @@ use sensorium_contract::{Name, Seed};
 
 use crate::{Kind, Learned, Problem};
 
-pub use config::{AudioAugment, AudioConfig, AudioError, Log, MelNorm, MelScale, Padding, Standardise};
+pub use config::{AudioAugment, AudioConfig, AudioError, Fill, Frames, Log, MelNorm, MelScale, Padding, Standardise};
 pub use encoder::AudioEncoder;
 pub use mel::MelSpectrogram;
 pub use prepare::Audio;
+pub use published::Sounds;
 
 impl Kind for Audio {
     type Config = AudioConfig;

@@ -1,11 +1,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ndarray::{Array2, Array3, ArrayView2, Ix2, s};
+use ndarray::{Array2, Array3, ArrayView2, Axis, Ix2, concatenate, s};
 use sensorium_contract::{Array, Arrays, Fault, Head, Item, Masked, Modality, Name, Rng, Sample, Value};
 
 use super::{
     augment::augment,
-    config::{AudioConfig, AudioError, Standardise},
+    config::{AudioConfig, AudioError, Fill, Standardise},
     mel::MelSpectrogram,
     resample::Rates,
     targets,
@@ -51,8 +51,11 @@ impl Audio {
         &self.config
     }
 
-    /// The standardised spectrogram of a WAV file, `[frames, mels]`.
-    fn mel(&self, bytes: &[u8]) -> Result<Array2<f32>, Fault> {
+    /// The samples of a WAV file at the configured rate, no more than the longest sound has.
+    ///
+    /// # Errors
+    /// If it cannot be decoded.
+    pub fn samples(&self, bytes: &[u8]) -> Result<Vec<f32>, Fault> {
         let field = &self.config.field;
         let sound = decode(field, bytes, self.config.seconds.into())?;
         self.decoded.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +63,23 @@ impl Audio {
         let samples = self.rates.convert(sound.samples, sound.rate);
         let mut samples = samples.map_err(|error| Fault::new(field, "sound cannot be resampled", error))?;
         samples.truncate(self.config.max_samples());
+        Ok(samples)
+    }
+
+    /// The standardised spectrogram of a WAV file, `[frames, mels]`.
+    ///
+    /// # Errors
+    /// If it cannot be decoded.
+    pub fn mel(&self, bytes: &[u8]) -> Result<Array2<f32>, Fault> {
+        let mut samples = self.samples(bytes)?;
+        if self.config.fill == Fill::Silence {
+            samples.resize(self.config.max_samples(), 0.0);
+        }
         let mut mel = self.spectrogram.log_mel(&samples);
+        if self.config.fill == Fill::Zeros {
+            let missing = self.config.max_frames().saturating_sub(mel.nrows());
+            mel = concatenate![Axis(0), mel, Array2::zeros((missing, mel.ncols()))];
+        }
         self.config.standardise.apply(&mut mel);
         Ok(mel)
     }

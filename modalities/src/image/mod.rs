@@ -7,6 +7,7 @@ mod decode;
 mod encoder;
 mod positions;
 mod prepare;
+mod published;
 #[cfg(test)]
 mod reference;
 mod resize;
@@ -21,6 +22,7 @@ pub use config::{Filter, ImageAugment, ImageConfig, ImageError, Resize, Size};
 pub use encoder::ImageEncoder;
 pub use positions::{Grid, resize_positions};
 pub use prepare::Image;
+pub use published::Pictures;
 
 impl Kind for Image {
     type Config = ImageConfig;

@@ -51,7 +51,7 @@ pub(super) fn fit(
 
 /// The least size of the same shape that covers `[height, width]`; the longer side is rounded down, as
 /// torchvision and transformers do.
-fn covering([from_height, from_width]: [usize; 2], [height, width]: [usize; 2]) -> [usize; 2] {
+pub(super) fn covering([from_height, from_width]: [usize; 2], [height, width]: [usize; 2]) -> [usize; 2] {
     match from_height * width >= from_width * height {
         true => [(from_height * width / from_width).max(height), width],
         false => [height, (from_width * height / from_height).max(width)],
@@ -183,6 +183,21 @@ fn cut_levels<L: Copy>(
         &levels[start..start + width * picture.channels]
     };
     (0..height).flat_map(|y| row(y).iter().copied()).collect()
+}
+
+/// `[height, width]` around the centre; where the picture is smaller, black surrounds it, as in
+/// transformers.
+pub(super) fn centred(picture: &Picture, [height, width]: [usize; 2]) -> Picture {
+    let black = [height.max(picture.height), width.max(picture.width)];
+    if black == [picture.height, picture.width] {
+        return cut(picture, [height, width]);
+    }
+    let corner = [(black[0] - picture.height).div_ceil(2), (black[1] - picture.width).div_ceil(2)];
+    let levels = match &picture.levels {
+        Levels::Byte(levels) => Levels::Byte(pad_levels(levels, picture, corner, black, &vec![0; picture.channels])),
+        Levels::Deep(levels) => Levels::Deep(pad_levels(levels, picture, corner, black, &vec![0.0; picture.channels])),
+    };
+    cut(&Picture { width: black[1], height: black[0], channels: picture.channels, levels }, [height, width])
 }
 
 /// The picture on a background of `[height, width]`.

@@ -61,4 +61,18 @@ pub enum TextError {
         /// The field.
         field: String,
     },
+    /// A published model without a tokenizer of a form that is read here.
+    #[error(
+        "`{}` has neither `tokenizer.json` nor `{missing}`{}; save the tokenizer in this form with the transformers library (AutoTokenizer.from_pretrained(…).save_pretrained(…))",
+        directory.display(),
+        found.map(|found| format!(" (`{found}` of the sentencepiece library is not read)")).unwrap_or_default()
+    )]
+    NoTokenizer {
+        /// The model's directory.
+        directory: PathBuf,
+        /// The older file.
+        missing: &'static str,
+        /// A file of another library.
+        found: Option<&'static str>,
+    },
 }

@@ -3,8 +3,10 @@
 mod config;
 mod encoder;
 mod error;
+mod files;
 mod merges;
 mod prepare;
+mod published;
 mod targets;
 mod tokenizer;
 
@@ -16,7 +18,9 @@ use crate::{Kind, Learned, Problem};
 pub use config::{TextConfig, TokenizerConfig, TokenizerKind, Training};
 pub use encoder::TextEncoder;
 pub use error::TextError;
+pub use files::read_tokenizer;
 pub use prepare::TextModality;
+pub use published::Words;
 
 impl Kind for TextModality {
     type Config = TextConfig;

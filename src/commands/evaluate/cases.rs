@@ -12,7 +12,7 @@ use crate::commands::progress_bar;
 
 /// Judges a fine-tuned model on a table with labels.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let device = arguments.device.open()?;
+    let device = arguments.compute.open(&arguments.model)?;
     let open = || -> Result<_, AdaptError> {
         let predictor = Predictor::open(&arguments.model, &device)?;
         Ok((predictor, Reading::open(arguments.samples.paths(), "".as_ref())?))

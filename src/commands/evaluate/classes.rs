@@ -12,7 +12,7 @@ use sensorium::{
     retrieve::RetrievalReport,
     samples::Prepared,
 };
-use sensorium_modalities::{Fitted, ModalityConfig};
+use sensorium_modalities::Fitted;
 use sensorium_state::commit;
 
 use super::{Arguments, names};
@@ -107,7 +107,7 @@ impl Asked {
                     ("classes".to_owned(), how.names.len().to_string()),
                     ("samples".to_owned(), task.subsets.first().map_or(0, |subset| subset.report.rows).to_string()),
                 ],
-                sections: classified_sections(model.modalities(), self.data.dataset(), &self.labelled, &task),
+                sections: classified_sections(&model.readings(), self.data.dataset(), &self.labelled, &task),
             };
             commit(path, render(&page).as_bytes())?;
         }
@@ -153,7 +153,7 @@ fn subsets(
 
 /// Whether a modality reads the field that holds the label.
 fn reads(model: &AnyModel, name: &Name, label: &str) -> bool {
-    let field = model.modalities().get(name).and_then(ModalityConfig::field);
+    let field = model.readings().remove(name).and_then(|reading| reading.field);
     let column = match model {
         AnyModel::Own(model) => match model.modalities().fitted.get(name) {
             Some(Fitted::Table(table)) => {
@@ -165,5 +165,5 @@ fn reads(model: &AnyModel, name: &Name, label: &str) -> bool {
         },
         AnyModel::Published(_) => false,
     };
-    field == Some(label) || column
+    field.as_deref() == Some(label) || column
 }

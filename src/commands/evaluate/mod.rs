@@ -17,7 +17,7 @@ use sensorium::{
     samples::{LoaderConfig, Prepared},
 };
 
-use super::{DeviceArguments, SampleArguments};
+use super::{ComputeArguments, SampleArguments};
 
 /// What is asked of the model.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,7 +49,7 @@ pub struct Arguments {
     #[arg(long, value_name = "COLUMN")]
     by: Vec<String>,
     #[command(flatten)]
-    device: DeviceArguments,
+    compute: ComputeArguments,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -81,8 +81,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if Predictor::is_at(&arguments.model) {
         return cases::run(&arguments);
     }
-    let device = arguments.device.open()?;
+    let device = arguments.compute.open(&arguments.model)?;
     let model = AnyModel::open(&arguments.model, &device)?;
+    model.left_out().iter().for_each(|problem| eprintln!("warning: {problem}"));
     match arguments.task {
         Task::Retrieval => retrieval::run(&arguments, &model),
         Task::ZeroShot => zero_shot::run(&arguments, &model),

@@ -1,14 +1,13 @@
 use std::process::ExitCode;
 
 use sensorium::{
-    AnyModel, Error,
+    AnyModel, Error, Reading,
     contract::Name,
     embed,
     report::{Page, render},
     retrieval_sections,
     retrieve::{EmbeddingTable, RetrievalReport, retrieval, subsets},
 };
-use sensorium_modalities::ModalityConfig;
 use sensorium_state::commit;
 
 use super::Arguments;
@@ -34,7 +33,7 @@ pub fn run(arguments: &Arguments, model: &AnyModel) -> anyhow::Result<ExitCode> 
             title: "Retrieval".to_owned(),
             subtitle: arguments.subtitle(),
             facts: vec![("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1()))],
-            sections: retrieval_sections(model.modalities(), data.dataset(), &table, &report)?,
+            sections: retrieval_sections(&model.readings(), data.dataset(), &table, &report)?,
         };
         commit(path, render(&page).as_bytes())?;
     }
@@ -60,8 +59,9 @@ pub fn stored(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// The model's modalities that no sample has, and that so go unjudged.
 fn absent(model: &AnyModel, table: &EmbeddingTable) -> Vec<String> {
-    let absent = model.modalities().iter().filter(|(name, _)| !table.modalities().any(|found| found == *name));
-    let say = |(name, config): (&Name, &ModalityConfig)| match config.field() {
+    let readings = model.readings();
+    let absent = readings.iter().filter(|(name, _)| !table.modalities().any(|found| found == *name));
+    let say = |(name, reading): (&Name, &Reading)| match &reading.field {
         Some(field) => format!("`{name}` (field `{field}`; `--field {field}=OTHER` reads another)"),
         None => format!("`{name}`"),
     };

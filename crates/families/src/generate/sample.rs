@@ -21,6 +21,10 @@ pub struct Sampling {
     pub top_p: f32,
     /// No run of so many ids comes twice; 0 allows all.
     pub no_repeat_ngram: usize,
+    /// Ids that never come.
+    pub suppressed: Vec<i64>,
+    /// Ids that do not come first.
+    pub suppressed_first: Vec<i64>,
     /// Ids that end the text.
     pub end: Vec<i64>,
     /// Where draws come from.
@@ -28,6 +32,23 @@ pub struct Sampling {
     /// Whether keys and values of earlier ids are kept; without, all are read again at each step, with the same
     /// result.
     pub cache: bool,
+}
+
+/// The best ids, as many as asked for: none, until a number is set.
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            tokens: 0,
+            temperature: 0.0,
+            top_p: 1.0,
+            no_repeat_ngram: 0,
+            suppressed: Vec::new(),
+            suppressed_first: Vec::new(),
+            end: Vec::new(),
+            seed: Seed::new(0),
+            cache: true,
+        }
+    }
 }
 
 /// The ids that follow `start`, each told to `each` as it comes; `inputs` are an encoder's.
@@ -49,7 +70,11 @@ pub fn generate(
         if !sampling.cache {
             reading = fresh.clone();
         }
-        let scores = next_scores(network, &mut reading, &all)?;
+        let mut scores = next_scores(network, &mut reading, &all)?;
+        suppress(&mut scores, &sampling.suppressed);
+        if all.len() == start.len() {
+            suppress(&mut scores, &sampling.suppressed_first);
+        }
         let id = sampling.choose(scores, &all, &mut rng);
         all.push(id);
         each(id);
@@ -69,11 +94,7 @@ fn next_scores(network: &dyn Generates, reading: &mut Reading, all: &[i64]) -> R
 
 impl Sampling {
     fn choose(&self, mut scores: Vec<f32>, before: &[i64], rng: &mut Rng) -> i64 {
-        for id in repeating(before, self.no_repeat_ngram) {
-            if let Some(score) = scores.get_mut(id as usize) {
-                *score = f32::NEG_INFINITY;
-            }
-        }
+        suppress(&mut scores, &repeating(before, self.no_repeat_ngram));
         let mut order: Vec<usize> = (0..scores.len()).collect();
         // Of equal scores the first, whatever the number of ids.
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
@@ -102,6 +123,15 @@ impl Sampling {
     }
 }
 
+/// Ids that cannot come; those that there are not change nothing.
+fn suppress<'a>(scores: &mut [f32], ids: impl IntoIterator<Item = &'a i64>) {
+    for &id in ids {
+        if let Some(score) = usize::try_from(id).ok().and_then(|id| scores.get_mut(id)) {
+            *score = f32::NEG_INFINITY;
+        }
+    }
+}
+
 /// The ids that would repeat a run of `length` ids.
 fn repeating(before: &[i64], length: usize) -> HashSet<i64> {
     if length == 0 || before.len() + 1 < length {
@@ -116,8 +146,7 @@ mod tests {
     use super::*;
 
     fn sampling(temperature: f32, top_p: f32) -> Sampling {
-        let end = Vec::new();
-        Sampling { tokens: 1, temperature, top_p, no_repeat_ngram: 0, end, seed: Seed::new(0), cache: true }
+        Sampling { tokens: 1, temperature, top_p, ..Sampling::default() }
     }
 
     #[test]

@@ -34,8 +34,7 @@ fn of_row(inputs: &BTreeMap<String, Array>, row: usize) -> BTreeMap<String, Arra
 
 /// Greedy, no id twice.
 fn greedy(tokens: usize, cache: bool) -> Sampling {
-    let (seed, end) = (sensorium_contract::Seed::new(0), Vec::new());
-    Sampling { tokens, temperature: 0.0, top_p: 1.0, no_repeat_ngram: 1, end, seed, cache }
+    Sampling { tokens, no_repeat_ngram: 1, cache, ..Sampling::default() }
 }
 
 #[test]
