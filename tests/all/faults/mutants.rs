@@ -13,7 +13,7 @@ use rand::RngExt;
 use sensorium::{
     Pipeline, Recipe,
     contract::{Preparation, Rng, Sample, Seed, Value},
-    retrieve::EmbeddingFile,
+    retrieve::{EmbeddingFile, Items, Origin},
     samples::{Dataset, SourceConfig, TarWriter},
 };
 use sensorium_modalities::text::{TextConfig, TextModality};
@@ -176,9 +176,12 @@ fn tar(home: &Path) -> Vec<u8> {
 
 fn parquet(home: &Path) -> Vec<u8> {
     let path = home.join("seed.parquet");
-    let mut file = EmbeddingFile::create(&path, 4).unwrap();
+    let origin = Origin { model: "m".into(), samples: "s".into(), data: Vec::new(), fields: Vec::new() };
+    let mut file = EmbeddingFile::create(&path, 4, &origin).unwrap();
     let vectors = ndarray::Array2::from_shape_fn((8, 4), |(row, column)| (row * 4 + column) as f32);
-    file.add(&["a", "b", "c", "d", "e", "f", "g", "h"], &"image".into(), vectors).unwrap();
+    let keys: Vec<String> = (0..8).map(|row| format!("key-{row}")).collect();
+    let items = Items { modality: "image".into(), sources: keys.clone(), keys, content: (0..8).collect(), vectors };
+    file.add(items).unwrap();
     file.finish().unwrap();
     fs::read(path).unwrap()
 }
