@@ -59,12 +59,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let is_text = |name: &Name| matches!(model.architecture().modalities[name], ModalityConfig::Text(_));
     let pairs = [(first, second), (second, first)].into_iter().filter(|(of, _)| !is_text(of));
     let found = pairs.map(|(of, with)| explain(&model, &sample, of, with)).collect::<Result<Vec<_>, Error>>()?;
-    found.iter().for_each(print);
     match (page, found.iter().find_map(|found| Some((found, plane(found)?)))) {
         (true, _) => commit(&arguments.out, render(&to_page(&arguments, &model, &sample, &given, &found)).as_bytes())?,
         (false, Some((found, plane))) => commit(&arguments.out, &plane.drawn(&found.parts))?,
         (false, None) => return Err(usage("columns are drawn as bars on a page: --out FILE.html".into())),
     }
+    found.iter().for_each(print);
     Ok(ExitCode::SUCCESS)
 }
 
