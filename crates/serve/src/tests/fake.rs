@@ -200,7 +200,10 @@ pub fn served(gate: &Arc<Gate>, collection: bool) -> Served {
     Served {
         name: "sums".to_owned(),
         model: Box::new(Sums { gate: gate.clone() }),
-        preparation: Arc::new(Preparation { modalities: [modality("text"), modality("image")].into() }),
+        preparation: Arc::new(Preparation {
+            modalities: [modality("text"), modality("image")].into(),
+            ..Preparation::default()
+        }),
         inputs: vec![input("text", Kind::Text), input("image", Kind::Image)],
         collection: collection.then(|| Arc::new(Shelf) as Arc<dyn Collection>),
     }
