@@ -59,19 +59,23 @@ pub fn answers_page(
         source: hit.source.clone(),
         score: hit.score,
     };
+    // Pictures beside pictures: modalities in the order of their best answers.
+    let question = asked.iter().flat_map(|name| media(name, query.sample())).collect();
+    let mut sections = vec![Gallery { title: "Asked with".to_owned(), asked: question, ..Gallery::default() }];
+    for found in hits.iter().zip(&samples) {
+        let title = found.0.modality.to_string();
+        match sections.iter_mut().find(|section| section.title == title) {
+            Some(section) => section.found.push(exhibit(found)),
+            None => sections.push(Gallery { title, found: vec![exhibit(found)], ..Gallery::default() }),
+        }
+    }
     let Description { metric, modalities, .. } = index.description();
-    let gallery = Gallery {
-        title: String::new(),
-        note: String::new(),
-        asked: asked.iter().flat_map(|name| media(name, query.sample())).collect(),
-        found: hits.iter().zip(&samples).map(exhibit).collect(),
-    };
     let vectors: usize = modalities.values().map(|modality| modality.rows).sum();
     let page = Page {
         title: "What was found".to_owned(),
-        subtitle: format!("Nearest of {vectors} items, by {metric}"),
+        subtitle: format!("The nearest {} of {vectors} items, by {metric}", hits.len()),
         facts: Vec::new(),
-        sections: vec![Section::Gallery(gallery)],
+        sections: sections.into_iter().map(Section::Gallery).collect(),
     };
     Ok((page, absent))
 }

@@ -9,7 +9,7 @@ pub struct Gallery {
     pub title: String,
     /// What a reader must know of it; may be empty.
     pub note: String,
-    /// What was asked with.
+    /// What was asked with; may be empty.
     pub asked: Vec<Media>,
     /// The answers.
     pub found: Vec<Exhibit>,
@@ -31,7 +31,7 @@ pub struct Exhibit {
 pub(crate) fn gallery(gallery: &Gallery, store: &mut Store) -> Markup {
     html! {
         @if !gallery.note.is_empty() { p .note { (gallery.note) } }
-        div .asked { span .tag { "asked" } (store.show(&gallery.asked)) }
+        @if !gallery.asked.is_empty() { div .asked { (store.show(&gallery.asked)) } }
         ol .gallery {
             @for exhibit in &gallery.found {
                 li title=(exhibit.source) {

@@ -116,7 +116,7 @@ fn nothing_is_loaded_from_elsewhere() {
 fn a_picture_is_embedded_once() {
     let html = render(&full_page("word"));
     assert_eq!(html.matches("data:word;base64,bm90IGEgcGljdHVyZQ==").count(), 1);
-    assert_eq!(html.matches("href=\"#p0\"").count(), 2);
+    assert_eq!(html.matches("href=\"#p0\"").count(), 4, "two of the walls, two of the gallery");
     assert_eq!(html.matches("<audio").count(), 1);
     assert!(html.contains("<audio id=\"s0\" controls preload=\"none\" src=\"data:scriptalert1/script"));
 }

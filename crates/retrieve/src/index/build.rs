@@ -10,24 +10,18 @@ use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use ndarray::{Array2, ArrayView2, Axis};
 use parquet::arrow::ArrowWriter;
-use rayon::prelude::*;
 use sensorium_contract::Name;
 use sensorium_state::{StateError, commit_dir, write_manifest};
 
 use super::{
     DESCRIPTION, Description, Index, IndexOptions, Metric, ModalityDescription,
     graph::Graph,
-    shelf::{Files, Vectors, shifts},
+    shelf::{Files, Shelf, Vectors},
 };
-use crate::{
-    EmbeddingReader, RetrieveError, Stored,
-    exact::{self, Neighbour},
-};
+use crate::{EmbeddingReader, RetrieveError, Stored};
 
 /// Queries by which recall is measured.
 const QUERIES: usize = 256;
-/// Nearest vectors that recall is measured of.
-const WANTED: usize = 10;
 
 /// Makes an index of stored embeddings, takes the place of one that is there, and opens it.
 /// `progress` is told how many vectors of how many are done.
@@ -72,8 +66,8 @@ fn fill(
                 progress(done, all);
             };
             Graph::build(vectors.view(), options.metric, options.dtype, &files.graph, &mut step)?;
-            let graph = Graph::open(&files.graph, rows, reader.width(), options.metric, options.dtype)?;
-            recall_at_10 = Some(recall(&graph, vectors.view(), options.metric, &queries)?);
+            let shelf = Shelf::open(directory, name, rows, reader.width(), options.metric, Some(options.dtype))?;
+            recall_at_10 = Some(shelf.recall(queries.view())?);
         }
         modalities.insert((*name).clone(), ModalityDescription { rows, recall_at_10 });
     }
@@ -178,26 +172,4 @@ fn sample<'a>(shelves: impl ExactSizeIterator<Item = ArrayView2<'a, f32>>, width
         let _ = queries.append(Axis(0), vectors.select(Axis(0), &rows).view());
     }
     queries
-}
-
-/// The share of the ten nearest vectors that the graph finds. The query itself, where it is among the
-/// vectors, does not count: it is found too easily.
-fn recall(
-    graph: &Graph,
-    vectors: ArrayView2<f32>,
-    metric: Metric,
-    queries: &Array2<f32>,
-) -> Result<f64, RetrieveError> {
-    let truth = exact::search_shifted(queries.view(), vectors, shifts(metric, vectors).as_deref(), WANTED + 1);
-    let judge = |(number, truth): (usize, Vec<Neighbour>)| {
-        let query = queries.row(number);
-        let other = |row: &usize| vectors.row(*row) != query;
-        let truth: Vec<usize> = truth.iter().map(|found| found.row).filter(other).take(WANTED).collect();
-        let found: Vec<usize> = graph.nearest(query, WANTED + 1)?.into_iter().filter(other).collect();
-        Ok((truth.iter().filter(|row| found.contains(row)).count(), truth.len()))
-    };
-    let judged: Vec<(usize, usize)> =
-        truth.into_par_iter().enumerate().map(judge).collect::<Result<_, RetrieveError>>()?;
-    let (found, wanted) = judged.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    Ok(found as f64 / wanted.max(1) as f64)
 }

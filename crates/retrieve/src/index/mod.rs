@@ -73,7 +73,10 @@ impl Index {
         let text = fs::read(&path).map_err(|error| RetrieveError::file(&path, &error))?;
         let description: Description =
             serde_json::from_slice(&text).map_err(|error| RetrieveError::file(&path, &error))?;
-        let open = |(name, shelf): (&Name, &ModalityDescription)| Shelf::open(directory, name, shelf, &description);
+        let Description { width, metric, graph, .. } = description;
+        let open = |(name, shelf): (&Name, &ModalityDescription)| {
+            Shelf::open(directory, name, shelf.rows, width, metric, graph)
+        };
         let shelves = description.modalities.iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self { description, shelves })
     }

@@ -5,15 +5,19 @@ use std::{
 
 use arrow_array::{Array, StringArray, cast::AsArray};
 use memmap2::Mmap;
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::{ArrayView1, ArrayView2, Axis};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rayon::prelude::*;
 use sensorium_contract::Name;
 
-use super::{Description, Hit, Item, Metric, ModalityDescription, graph::Graph};
+use super::{Dtype, Hit, Item, Metric, graph::Graph};
 use crate::{
     RetrieveError,
     exact::{self, Neighbour},
 };
+
+/// Nearest vectors that recall is measured of.
+const WANTED: usize = 10;
 
 /// The files of one modality.
 pub(super) struct Files {
@@ -80,18 +84,19 @@ impl Shelf {
     pub(super) fn open(
         directory: &Path,
         name: &Name,
-        described: &ModalityDescription,
-        description: &Description,
+        rows: usize,
+        width: usize,
+        metric: Metric,
+        graph: Option<Dtype>,
     ) -> Result<Self, RetrieveError> {
         let files = Files::new(directory, name);
-        let Description { metric, width, graph, .. } = *description;
-        let vectors = Vectors::open(&files.vectors, described.rows, width)?;
-        let graph = graph.map(|dtype| Graph::open(&files.graph, described.rows, width, metric, dtype)).transpose()?;
+        let vectors = Vectors::open(&files.vectors, rows, width)?;
+        let graph = graph.map(|dtype| Graph::open(&files.graph, rows, width, metric, dtype)).transpose()?;
         let (keys, sources) = read_items(&files.items)?;
         let starts = keys.iter().scan(0, |sum, keys| Some(std::mem::replace(sum, *sum + keys.len()))).collect();
         let found: usize = keys.iter().map(Array::len).sum();
-        if found != described.rows {
-            let problem = format!("expected {} items, found {found}", described.rows);
+        if found != rows {
+            let problem = format!("expected {} items, found {found}", rows);
             return Err(RetrieveError::file(&files.items, &problem));
         }
         let shifts = shifts(metric, vectors.view());
@@ -104,9 +109,36 @@ impl Shelf {
 
     /// By comparing with every vector.
     pub(super) fn scan(&self, query: ArrayView1<f32>, k: usize) -> Vec<Neighbour> {
-        let queries = query.insert_axis(ndarray::Axis(0));
+        self.scan_all(query.insert_axis(Axis(0)), k).into_iter().flatten().collect()
+    }
+
+    /// The same for several queries, `[queries, width]`.
+    fn scan_all(&self, queries: ArrayView2<f32>, k: usize) -> Vec<Vec<Neighbour>> {
         let found = exact::search_shifted(queries, self.vectors.view(), self.shifts.as_deref(), k);
-        self.scored(query, found.into_iter().flatten().map(|found| found.row), k)
+        let scored = |(query, found): (ArrayView1<f32>, Vec<Neighbour>)| {
+            self.scored(query, found.into_iter().map(|found| found.row), k)
+        };
+        queries.outer_iter().zip(found).map(scored).collect()
+    }
+
+    /// The share of the ten nearest vectors that is found, on average over the queries. One as near as
+    /// the tenth is as good; the query itself, where it is among the vectors, does not count, as it is
+    /// found too easily.
+    pub(super) fn recall(&self, queries: ArrayView2<f32>) -> Result<f64, RetrieveError> {
+        let truth = self.scan_all(queries, WANTED + 1);
+        let judge = |(number, truth): (usize, Vec<Neighbour>)| {
+            let query = queries.row(number);
+            let other = |found: &Neighbour| self.vectors.view().row(found.row) != query;
+            let truth: Vec<Neighbour> = truth.into_iter().filter(other).take(WANTED).collect();
+            let Some(last) = truth.last() else { return Ok((0, 0)) };
+            let found = self.nearest(query, WANTED + 1)?.into_iter().filter(other);
+            let right = found.filter(|found| found.score >= last.score).count();
+            Ok((right.min(truth.len()), truth.len()))
+        };
+        let judged = truth.into_par_iter().enumerate().map(judge).collect::<Result<Vec<_>, RetrieveError>>()?;
+        let (right, wanted) = judged.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        // Where all vectors are one, nothing can be missed.
+        Ok(if wanted == 0 { 1.0 } else { right as f64 / wanted as f64 })
     }
 
     /// By the graph, if there is one.
@@ -152,7 +184,7 @@ impl Shelf {
     }
 }
 
-pub(super) fn shifts(metric: Metric, vectors: ArrayView2<f32>) -> Option<Vec<f32>> {
+fn shifts(metric: Metric, vectors: ArrayView2<f32>) -> Option<Vec<f32>> {
     let shift = |vector: ArrayView1<f32>| -0.5 * exact::dot(vector, vector);
     (metric == Metric::Euclidean).then(|| vectors.outer_iter().map(shift).collect())
 }
