@@ -40,7 +40,7 @@ pub use found::{answers_page, find_samples};
 pub use heat::Plane;
 pub use judged::{JudgedTable, column_section, mistakes_section};
 pub use labelled::{LabelledColumn, LabelledTable};
-pub use measure::{StepCost, matmul_peak, measure_evaluation, measure_steps, peak_memory};
+pub use measure::{StepCost, matmul_peak, measure_evaluation, measure_steps, peak_memory, read_bandwidth};
 pub use media::to_media;
 pub use page::retrieval_sections;
 pub use pipeline::Pipeline;

@@ -51,10 +51,6 @@ pub struct StepCost {
     /// The least that a step moves, in bytes: weights are read forwards, backwards and by the
     /// update, gradients and AdamW's two moments written and read.
     pub bytes_per_step: f64,
-    /// Bytes per second that the device reads from memory.
-    pub bandwidth: f64,
-    /// What a step would take if only products or only memory took time, whichever is longer.
-    pub floor_ms: f64,
     /// Most memory of the process so far, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
 }
@@ -93,7 +89,6 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
     let [data_ms, forward_ms, backward_ms, optimizer_ms] = [0, 1, 2, 3].map(mean);
     let step_ms = data_ms + forward_ms + backward_ms + optimizer_ms;
     let bytes_per_step = (WORDS_PER_WEIGHT * size_of::<f32>() * model.num_params()) as f64;
-    let bandwidth = read_bandwidth(device);
     Ok(StepCost {
         device: format!("{device:?}"),
         batch: samples,
@@ -108,8 +103,6 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
         peak_flops,
         utilisation: flops / (step_ms / 1e3) / peak_flops,
         bytes_per_step,
-        bandwidth,
-        floor_ms: (flops / peak_flops).max(bytes_per_step / bandwidth) * 1e3,
         peak_memory: peak_memory(),
     })
 }
@@ -165,7 +158,7 @@ pub fn matmul_peak(device: &Device) -> f64 {
 }
 
 /// Bytes per second that a sum over 256 MiB reads, the best of several.
-fn read_bandwidth(device: &Device) -> f64 {
+pub fn read_bandwidth(device: &Device) -> f64 {
     const VALUES: usize = 64 << 20;
     let values = Tensor::<1>::zeros([VALUES], device);
     let sum = || {

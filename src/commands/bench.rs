@@ -1,8 +1,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use sensorium::{Pipeline, StepCost, measure_steps};
+use sensorium::{Pipeline, StepCost, measure_steps, read_bandwidth};
 use sensorium_kernels::coverage;
+use serde::Serialize;
 
 use super::{DeviceArguments, RecipeArguments, progress_bar};
 
@@ -29,14 +30,26 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let pipeline =
         Pipeline::open(recipe, &arguments.data, &device, &mut progress_bar("writing samples", arguments.json))?;
     let cost = measure_steps(&pipeline, &device, arguments.steps)?;
+    // Last, since it takes memory of its own.
+    let bench = Bench { bandwidth: read_bandwidth(&device), cost };
     match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&cost)?),
-        false => print(&cost),
+        true => println!("{}", serde_json::to_string_pretty(&bench)?),
+        false => print(&bench),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(cost: &StepCost) {
+/// A step beside what the device can do.
+#[derive(Serialize)]
+struct Bench {
+    #[serde(flatten)]
+    cost: StepCost,
+    /// Bytes per second that the device reads from memory.
+    bandwidth: f64,
+}
+
+fn print(bench: &Bench) {
+    let Bench { cost, bandwidth } = bench;
     let share = |part: f64| part / cost.step_ms * 100.0;
     println!("{:.1} samples/s, {:.0} ms a step of {} samples", cost.samples_per_second, cost.step_ms, cost.batch);
     let parts = [
@@ -54,12 +67,11 @@ fn print(cost: &StepCost) {
         cost.utilisation * 100.0,
         cost.peak_flops / 1e9
     );
+    let (products, memory) = (cost.flops_per_step / cost.peak_flops * 1e3, cost.bytes_per_step / bandwidth * 1e3);
     println!(
-        "roofline: products {:.0} ms, memory {:.1} ms ({:.1} GB/s); the step takes {:.2} times the longer",
-        cost.flops_per_step / cost.peak_flops * 1e3,
-        cost.bytes_per_step / cost.bandwidth * 1e3,
-        cost.bandwidth / 1e9,
-        cost.step_ms / cost.floor_ms
+        "roofline: products {products:.0} ms, memory {memory:.1} ms ({:.1} GB/s); the step takes {:.2} times the longer",
+        bandwidth / 1e9,
+        cost.step_ms / products.max(memory)
     );
     if let Some(bytes) = cost.peak_memory {
         println!("peak memory {} MiB", bytes >> 20);
