@@ -46,7 +46,7 @@ fn read(path: &Path) -> Result<String, TextError> {
 
 fn parse(place: &Path, json: &str) -> Result<Tokenizer, TextError> {
     let damaged = |detail: String| TextError::Damaged { place: place.display().to_string(), detail };
-    let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| damaged(error.to_string()))?;
+    let mut tokenizer = super::tokenizer::read(json).map_err(damaged)?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|error| damaged(error.to_string()))?;
     Ok(tokenizer)

@@ -42,12 +42,19 @@ pub(super) struct SpecialIds {
     pub all: BTreeSet<i64>,
 }
 
+/// As the library reads a file's text; what it panics at is an error too.
+pub(super) fn read(json: &str) -> Result<Tokenizer, String> {
+    let read = std::panic::catch_unwind(|| Tokenizer::from_bytes(json));
+    let read = read.map_err(|_| "the tokenizers library gave up on it".to_owned())?;
+    read.map_err(|error| error.to_string())
+}
+
 /// A tokenizer from its file's text, set up so that a text's tokens depend on nothing but the text.
 ///
 /// `place` says in errors where the text came from.
 pub(super) fn parse(json: &str, place: &str) -> Result<Tokenizer, TextError> {
     let damaged = |detail: String| TextError::Damaged { place: place.to_owned(), detail };
-    let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| damaged(error.to_string()))?;
+    let mut tokenizer = read(json).map_err(damaged)?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|error| damaged(error.to_string()))?;
     // `[MASK]` written in a text is text.

@@ -97,7 +97,7 @@ fn what_promises_too_much_is_refused() {
 }
 
 #[test]
-#[ignore = "minutes: `tests/faults`"]
+#[ignore = "long: `tests/faults`"]
 fn ten_gibibytes_of_zeros_are_refused() {
     bombs(10 << 30);
 }

@@ -89,7 +89,7 @@ fn a_changed_byte_is_noticed() {
 }
 
 #[test]
-#[ignore = "minutes: `tests/faults`"]
+#[ignore = "long: `tests/faults`"]
 fn a_thousand_changed_bytes_are_noticed() {
     model_and_checkpoint(1000);
 }

@@ -116,13 +116,13 @@ fn a_terminated_run_saves_says_so_and_goes_on() {
 }
 
 #[test]
-#[ignore = "minutes: `tests/faults`"]
+#[ignore = "long: `tests/faults`"]
 fn fifty_kills_change_nothing() {
     stopped(Signal::Kill, 50, 300);
 }
 
 #[test]
-#[ignore = "minutes: `tests/faults`"]
+#[ignore = "long: `tests/faults`"]
 fn fifty_terminations_change_nothing() {
     stopped(Signal::Terminate, 50, 300);
 }

@@ -234,7 +234,7 @@ fn changed_files_are_read_or_refused() {
 }
 
 #[test]
-#[ignore = "minutes: `tests/faults`"]
+#[ignore = "long: `tests/faults`"]
 fn ten_thousand_changed_files_are_read_or_refused() {
     mutants(10_000);
 }

@@ -93,7 +93,7 @@ fn damaged_samples_are_named_and_nothing_else_is_lost() {
 }
 
 #[test]
-#[ignore = "minutes: `tests/faults`"]
+#[ignore = "long: `tests/faults`"]
 fn faults_among_ten_thousand_samples_are_named() {
     planted(10_000, 137);
 }

@@ -78,7 +78,7 @@ fn a_run_killed_while_it_saves_goes_on_by_itself() {
 }
 
 #[test]
-#[ignore = "minutes: `tests/faults`"]
+#[ignore = "long: `tests/faults`"]
 fn a_run_killed_at_any_file_operation_goes_on_by_itself() {
     torn(1);
 }

@@ -20,6 +20,7 @@ use crate::{
     lru::Lru,
     mapping::Mapping,
     places::{locate, starts},
+    prepared::caught,
     source::{Origin, Piece, Source},
     table::row_name,
 };
@@ -103,7 +104,9 @@ impl ParquetSource {
             let file = self.tables[group.table].file.handle()?.file().try_clone()?;
             decode(file, group, column)
         };
-        let decoded = decode().map_err(|error| Fault::new("", "row group cannot be decoded", error));
+        // The library panics at some footers that are wrong.
+        let decoded = caught(decode).unwrap_or_else(|message| Err(message.into()));
+        let decoded = decoded.map_err(|error| Fault::new("", "row group cannot be decoded", error));
         let bytes = decoded.as_ref().map_or(0, |batch| batch.get_array_memory_size() as u64);
         Ok((decoded, bytes))
     }
