@@ -65,7 +65,7 @@ impl Predictor {
         directories(path).iter().any(|path| path.join(READING).exists())
     }
 
-    /// A predictor of models that are at hand.
+    /// A predictor of fine-tuned models that are at hand, one at least.
     pub fn of(models: Vec<Model>, reading: Reading) -> Self {
         Self { models, reading, remarks: BTreeMap::new() }
     }
@@ -75,6 +75,7 @@ impl Predictor {
     /// # Panics
     /// Never: only models that tell a label are opened.
     pub fn config(&self) -> &SupervisedConfig {
+        // `open` refuses models without the objective, and fine-tuning makes none; there is one at least.
         let supervised = self.models[0].supervised();
         supervised.unwrap_or_else(|| panic!("a predictor tells a label")).config()
     }

@@ -19,7 +19,10 @@ enum Statistics {
 }
 
 impl Constants {
-    /// Adds what was to be predicted by one head of a part of the loss; a head is always of one kind.
+    /// Adds what was to be predicted by one head of a part of the loss.
+    ///
+    /// # Panics
+    /// If the head had truths of another kind before: the modality fixes the kind of each head.
     pub fn add(&mut self, part: &str, head: usize, truth: &Truth) {
         let heads = self.parts.entry(part.to_owned()).or_default();
         let statistics = heads.entry(head).or_insert_with(|| Statistics::of(truth));
