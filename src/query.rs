@@ -11,6 +11,7 @@ use crate::{AnyModel, Error};
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     sample: Sample,
+    modalities: Vec<Name>,
 }
 
 impl Query {
@@ -19,10 +20,11 @@ impl Query {
     /// # Errors
     /// If the model has none.
     pub fn with(mut self, model: &AnyModel, kind: &str, value: Value) -> Result<Self, Error> {
-        let field =
-            model.readings().into_values().find(|reading| reading.kind == kind).and_then(|reading| reading.field);
-        let field = field.ok_or_else(|| Error::Usage(format!("the model reads no {kind}; it has {}", names(model))))?;
+        let mut readings = model.readings().into_iter().filter(|(_, reading)| reading.kind == kind);
+        let found = readings.find_map(|(name, reading)| Some((name, reading.field?)));
+        let (name, field) = found.ok_or_else(|| reads_no(model, kind))?;
         self.sample.fields.insert(field, value);
+        self.modalities.push(name);
         Ok(self)
     }
 
@@ -40,9 +42,9 @@ impl Query {
     /// # Errors
     /// If it is something else, or the model reads no table.
     pub fn with_row(mut self, model: &AnyModel, row: &str) -> Result<Self, Error> {
-        if model.readings().values().all(|reading| reading.field.is_some()) {
-            return Err(Error::Usage(format!("the model reads no table; it has {}", names(model))));
-        }
+        let table = model.readings().into_iter().find(|(_, reading)| reading.field.is_none());
+        let (name, _) = table.ok_or_else(|| reads_no(model, "table"))?;
+        self.modalities.push(name);
         let wrong = |found: &str| Error::Usage(format!("a row is a JSON object of texts and numbers, found {found}"));
         let row: serde_json::Value = serde_json::from_str(row).map_err(|error| wrong(&error.to_string()))?;
         for (column, value) in row.as_object().ok_or_else(|| wrong(&row.to_string()))? {
@@ -56,6 +58,11 @@ impl Query {
             self.sample.fields.insert(column.clone(), value);
         }
         Ok(self)
+    }
+
+    /// The modalities that were given, in that order.
+    pub fn modalities(&self) -> &[Name] {
+        &self.modalities
     }
 
     /// What is asked.
@@ -78,6 +85,10 @@ impl Query {
         let length = sum.dot(&sum).sqrt().max(f32::MIN_POSITIVE);
         Ok((asked, sum / length))
     }
+}
+
+fn reads_no(model: &AnyModel, kind: &str) -> Error {
+    Error::Usage(format!("the model reads no {kind}; it has {}", names(model)))
 }
 
 fn names(model: &AnyModel) -> String {

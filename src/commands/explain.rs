@@ -1,15 +1,9 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
 use clap::Args;
 use sensorium::{
     AnyModel, Error, Explanation, Model, Shown,
-    contract::{Name, Sample, Value},
+    contract::{Name, Sample},
     explain, readings,
     report::{Bar, Bars, Media, Page, Section, render},
     to_media,
@@ -17,24 +11,14 @@ use sensorium::{
 use sensorium_modalities::ModalityConfig;
 use sensorium_state::commit;
 
-use super::DeviceArguments;
+use super::{DeviceArguments, Question};
 
 #[derive(Args)]
 pub struct Arguments {
     /// A model directory, `runs/NAME/model`
     model: PathBuf,
-    /// A picture file
-    #[arg(long, value_name = "FILE")]
-    image: Option<PathBuf>,
-    /// A WAV file
-    #[arg(long, value_name = "FILE")]
-    audio: Option<PathBuf>,
-    /// A table row as a JSON object
-    #[arg(long, value_name = "JSON")]
-    row: Option<String>,
-    /// A text
-    #[arg(long)]
-    text: Option<String>,
+    #[command(flatten)]
+    question: Question,
     /// What to write: a `.png` with the map drawn over the picture or the spectrogram, or an `.html` page with all
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -49,18 +33,20 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         _ => return Err(usage(format!("--out: expected a .png or .html file, found `{}`", arguments.out.display()))),
     };
     let device = arguments.device.open()?;
-    let AnyModel::Own(model) = AnyModel::open(&arguments.model, &device)? else {
+    let model = AnyModel::open(&arguments.model, &device)?;
+    let query = arguments.question.query(&model)?;
+    let AnyModel::Own(model) = model else {
         return Err(usage("an imported model cannot be explained: its tokens cannot be left out".into()));
     };
-    let (sample, given) = arguments.sample(&model)?;
-    let [first, second] = &given[..] else {
+    let (sample, given) = (query.sample(), query.modalities());
+    let [first, second] = given else {
         return Err(usage("give two of --image, --audio, --row and --text: one is explained by the other".into()));
     };
     let is_text = |name: &Name| matches!(model.architecture().modalities[name], ModalityConfig::Text(_));
     let pairs = [(first, second), (second, first)].into_iter().filter(|(of, _)| !is_text(of));
-    let found = pairs.map(|(of, with)| explain(&model, &sample, of, with)).collect::<Result<Vec<_>, Error>>()?;
+    let found = pairs.map(|(of, with)| explain(&model, sample, of, with)).collect::<Result<Vec<_>, Error>>()?;
     match (page, found.iter().find_map(|found| Some((found, plane(found)?)))) {
-        (true, _) => commit(&arguments.out, render(&to_page(&arguments, &model, &sample, &given, &found)).as_bytes())?,
+        (true, _) => commit(&arguments.out, render(&to_page(&arguments, &model, sample, given, &found)).as_bytes())?,
         (false, Some((found, plane))) => commit(&arguments.out, &plane.drawn(&found.parts))?,
         (false, None) => return Err(usage("columns are drawn as bars on a page: --out FILE.html".into())),
     }
@@ -70,68 +56,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 fn usage(problem: String) -> anyhow::Error {
     Error::Usage(problem).into()
-}
-
-impl Arguments {
-    /// One sample of all that was given, and the modalities that read it.
-    fn sample(&self, model: &Model) -> anyhow::Result<(Sample, Vec<Name>)> {
-        let mut sample = Sample { key: "given".to_owned(), ..Sample::default() };
-        let mut given = Vec::new();
-        if let Some(path) = &self.image {
-            add(&mut sample, &mut given, model, "image", Some(bytes(path)?))?;
-        }
-        if let Some(path) = &self.audio {
-            add(&mut sample, &mut given, model, "audio", Some(bytes(path)?))?;
-        }
-        if let Some(row) = &self.row {
-            add(&mut sample, &mut given, model, "table", None)?;
-            let columns: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(row).map_err(|error| usage(format!("--row: expected a JSON object: {error}")))?;
-            sample.fields.extend(columns.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))));
-        }
-        if let Some(text) = &self.text {
-            add(&mut sample, &mut given, model, "text", Some(Value::Text(text.clone())))?;
-        }
-        Ok((sample, given))
-    }
-}
-
-fn bytes(path: &Path) -> anyhow::Result<Value> {
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    Ok(Value::Bytes(Arc::from(bytes)))
-}
-
-fn scalar(value: serde_json::Value) -> Option<Value> {
-    match value {
-        serde_json::Value::String(text) => Some(Value::Text(text)),
-        serde_json::Value::Bool(truth) => Some(Value::Text(truth.to_string())),
-        serde_json::Value::Number(number) => number.as_f64().map(Value::Number),
-        _ => None,
-    }
-}
-
-/// Puts a value where the first modality of a kind reads it.
-fn add(
-    sample: &mut Sample,
-    given: &mut Vec<Name>,
-    model: &Model,
-    kind: &str,
-    value: Option<Value>,
-) -> anyhow::Result<()> {
-    let is = |config: &ModalityConfig| match config {
-        ModalityConfig::Image(_) => kind == "image",
-        ModalityConfig::Audio(_) => kind == "audio",
-        ModalityConfig::Text(_) => kind == "text",
-        ModalityConfig::Table(_) => kind == "table",
-    };
-    let modalities = &model.architecture().modalities;
-    let Some((name, config)) = modalities.iter().find(|(_, config)| is(config)) else {
-        let names: Vec<&str> = modalities.keys().map(|name| &**name).collect();
-        return Err(usage(format!("the model reads nothing of the kind `{kind}`; it has {}", names.join(", "))));
-    };
-    given.push(name.clone());
-    sample.fields.extend(config.field().zip(value).map(|(field, value)| (field.to_owned(), value)));
-    Ok(())
 }
 
 fn plane(found: &Explanation) -> Option<&sensorium::Plane> {

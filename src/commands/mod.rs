@@ -15,6 +15,7 @@ pub mod import;
 pub mod index;
 pub mod predict;
 pub mod pretrain;
+mod question;
 pub mod search;
 pub mod serve;
 
@@ -33,6 +34,8 @@ use sensorium::{
     serve::ServeError,
 };
 use sensorium_model::ModelError;
+
+pub use question::Question;
 
 /// The largest integer of TOML, which the recipe is saved as.
 const LARGEST_SEED: u64 = i64::MAX as u64;

@@ -2,14 +2,14 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use sensorium::{
-    AnyModel, Error, Query, answers_page,
-    contract::{Name, Value},
+    AnyModel, Error, answers_page,
+    contract::Name,
     report::render,
     retrieve::{Index, index::Hit},
 };
 use sensorium_state::{checksum, commit};
 
-use super::DeviceArguments;
+use super::{DeviceArguments, Question};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -36,43 +36,6 @@ pub struct Arguments {
     json: bool,
     #[command(flatten)]
     device: DeviceArguments,
-}
-
-/// What is asked with; several together are one question.
-#[derive(Args)]
-#[group(required = true, multiple = true)]
-struct Question {
-    /// Ask with a text
-    #[arg(long, value_name = "TEXT")]
-    text: Option<String>,
-    /// Ask with a picture file
-    #[arg(long, value_name = "FILE")]
-    image: Option<PathBuf>,
-    /// Ask with a sound file
-    #[arg(long, value_name = "FILE")]
-    audio: Option<PathBuf>,
-    /// Ask with a table row, e.g. '{"age": 54, "sex": "f"}'
-    #[arg(long, value_name = "JSON")]
-    row: Option<String>,
-}
-
-impl Question {
-    fn query(&self, model: &AnyModel) -> Result<Query, Error> {
-        let mut query = Query::default();
-        if let Some(text) = &self.text {
-            query = query.with(model, "text", Value::Text(text.clone()))?;
-        }
-        if let Some(path) = &self.image {
-            query = query.with_file(model, "image", path)?;
-        }
-        if let Some(path) = &self.audio {
-            query = query.with_file(model, "audio", path)?;
-        }
-        match &self.row {
-            Some(row) => query.with_row(model, row),
-            None => Ok(query),
-        }
-    }
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
