@@ -12,11 +12,10 @@ use utoipa::ToSchema;
 
 use crate::{
     batch::Vector,
-    body::{Form, from_json, from_multipart},
     content::{Content, FormFields, form_contents, form_text},
     error::{ErrorAnswer, Refusal, json},
     inputs::{self, Inputs},
-    service::{Service, blocking},
+    service::Service,
 };
 
 /// What is to be embedded.
@@ -124,14 +123,7 @@ struct Usage {
     )
 )]
 pub(crate) async fn create(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Refusal> {
-    let (head, body) = request.into_parts();
-    let form = Form::of(&head)?;
-    let arrived = service.reader.read(&head, body).await?;
-    service.queue.refuse_if_full()?;
-    let (contents, asked) = match form {
-        Form::Json => blocking(move || of_request(from_json(&arrived.bytes)?)).await??,
-        Form::Multipart => of_form(from_multipart(head, arrived.bytes.clone()).await?)?,
-    };
+    let ((contents, asked), _body) = service.asked(request, of_request, of_form).await?;
     asked.check(&service)?;
     if contents.is_empty() {
         return Err(Refusal::bad("`input`: there is nothing to embed"));

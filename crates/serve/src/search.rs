@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 use crate::{
     Collection,
     batch::Vector,
-    body::{Form, from_json, from_multipart},
     content::{Content, FormFields, Parts, form_contents, form_text},
     error::{ErrorAnswer, Refusal, json},
     items::{Fields, fields},
@@ -102,14 +101,7 @@ struct FoundItem {
     )
 )]
 pub(crate) async fn search(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Refusal> {
-    let (head, body) = request.into_parts();
-    let form = Form::of(&head)?;
-    let arrived = service.reader.read(&head, body).await?;
-    service.queue.refuse_if_full()?;
-    let asked = match form {
-        Form::Json => blocking(move || of_request(from_json(&arrived.bytes)?)).await??,
-        Form::Multipart => of_form(from_multipart(head, arrived.bytes.clone()).await?)?,
-    };
+    let (asked, _body) = service.asked(request, of_request, of_form).await?;
     let collection = service.collection()?.clone();
     let to = targets(&*collection, asked.to)?;
     if !COUNTS.contains(&asked.k) {

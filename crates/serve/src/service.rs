@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
+use axum::extract::Request;
 use sensorium_contract::{Decoded, Embedder, Preparation, Sample};
+use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
 
 use crate::{
     ApiKey, Collection, Input, ServeError, Settings,
     batch::{Queue, Vector},
-    body::Reader,
-    content::{Content, Decoder},
+    body::{Arrived, Form, Reader, from_json, from_multipart},
+    content::{Content, Decoder, FormFields},
     error::Refusal,
     gate::Gate,
     metrics::Metrics,
@@ -64,6 +66,23 @@ impl Service {
             metrics,
             gate: Gate::new(),
         })
+    }
+
+    /// What a request asks for, in whichever form its body is; and the body, where contents are parts of it.
+    pub async fn asked<J: DeserializeOwned + 'static, T: Send + 'static>(
+        &self,
+        request: Request,
+        of_request: fn(J) -> Result<T, Refusal>,
+        of_form: fn(FormFields) -> Result<T, Refusal>,
+    ) -> Result<(T, Option<Arrived>), Refusal> {
+        let (head, body) = request.into_parts();
+        let form = Form::of(&head)?;
+        let arrived = self.reader.read(&head, body).await?;
+        self.queue.refuse_if_full()?;
+        match form {
+            Form::Json => Ok((blocking(move || of_request(from_json(&arrived.bytes)?)).await??, None)),
+            Form::Multipart => Ok((of_form(from_multipart(head, arrived.bytes.clone()).await?)?, Some(arrived))),
+        }
     }
 
     /// The vectors of some contents, and how many tokens the model read.
