@@ -207,6 +207,12 @@ mod tests {
         assert!(matches!(verify(home.path()).unwrap_err(), StateError::NoManifest(_)));
 
         let home = directory();
+        let text = fs::read_to_string(home.path().join(MANIFEST)).unwrap();
+        fs::write(home.path().join(MANIFEST), text.replacen(' ', "\t", 1)).unwrap();
+        let error = verify(home.path()).unwrap_err();
+        assert!(matches!(&error, StateError::ChangedFile { path, .. } if path.ends_with(MANIFEST)), "{error}");
+
+        let home = directory();
         fs::write(home.path().join(MANIFEST), b"{\"files\": {\"a\"").unwrap();
         assert!(matches!(verify(home.path()).unwrap_err(), StateError::Json { .. }));
     }

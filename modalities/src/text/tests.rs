@@ -355,3 +355,14 @@ fn molecules_are_read_atom_by_atom() {
     }
     assert_ne!(tokens("C")[1], tokens("Cl")[1]);
 }
+
+/// The library panics at some files that end too early.
+#[test]
+fn a_tokenizer_cut_short_is_an_error_wherever_it_ends() {
+    let modality = fitted(config(TokenizerKind::Bpe), &["a smiling face", "a cat"]);
+    let json = modality.tokenizer_json();
+    for end in (0..json.trim_end().len()).step_by(13) {
+        let error = TextModality::load(modality.config().clone(), json.get(..end).unwrap_or_default());
+        assert!(matches!(error, Err(TextError::Damaged { .. })), "{end} bytes");
+    }
+}

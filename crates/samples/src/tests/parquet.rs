@@ -104,3 +104,13 @@ fn files_come_as_bytes_or_by_path() {
     config.fields = [("b".to_owned(), "missing".to_owned())].into();
     assert!(Dataset::open(&[config], folder.path()).unwrap_err().to_string().contains("there are: a"));
 }
+
+/// Its footer puts a column at a negative place, at which the library panics.
+#[test]
+fn a_footer_that_the_library_panics_at_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x.parquet"), include_bytes!("negative_offset.parquet")).unwrap();
+    let dataset = open("x.parquet", folder.path()).unwrap();
+    let fault = dataset.read(0).unwrap_err();
+    assert_eq!(fault.fault.reason, "row group cannot be decoded", "{fault}");
+}
