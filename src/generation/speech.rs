@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 use ndarray::Array2;
-use sensorium_contract::Array;
+use sensorium_contract::{Array, host_f32};
 use sensorium_families::{Checkpoint, FamilyError, Inputs};
 use serde_json::Value;
 
@@ -113,8 +113,7 @@ fn heard(
     let family = checkpoint.network.name();
     let network = checkpoint.network.generates().ok_or(Error::NoGeneration { family })?;
     let mut reading = network.start(&Inputs::new(inputs, device))?;
-    let scores = network.step(&mut reading, &Array2::from_elem([1, 1], start))?;
-    let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+    let scores = host_f32(network.step(&mut reading, &Array2::from_elem([1, 1], start))?);
     let score = |id: &&i64| scores.get(**id as usize).copied().unwrap_or(f32::NEG_INFINITY);
     let best = languages.iter().max_by(|a, b| score(a).total_cmp(&score(b)).then(b.cmp(a)));
     let none =

@@ -156,6 +156,12 @@ pub fn tensor_bool<const D: usize>(array: &ArrayD<bool>, device: &Device) -> Ten
     Tensor::from_data(data(array), device)
 }
 
+/// A tensor's values in row-major order, on the host; converted where the device computes in another precision.
+pub fn host_f32<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    // A device that cannot give its values back has none to go on with.
+    tensor.into_data().try_into_vec_as().unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Stacks arrays of one shape along a new first axis.
 impl FromIterator<ArrayD<f32>> for Array {
     fn from_iter<I: IntoIterator<Item = ArrayD<f32>>>(arrays: I) -> Self {

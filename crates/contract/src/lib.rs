@@ -29,7 +29,7 @@ mod seed;
 mod system;
 mod tokens;
 
-pub use array::{Array, Arrays, tensor_bool, tensor_f32, tensor_i64};
+pub use array::{Array, Arrays, host_f32, tensor_bool, tensor_f32, tensor_i64};
 pub use batch::{Batch, Decoded, Item, Part, Preparation, Target};
 pub use constant::Constants;
 pub use fault::{Fault, SampleFault};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Bool, Device, Int, Tensor};
 use ndarray::{Array2, ArrayD, IxDyn};
 use sensorium_backbone::Embedding;
-use sensorium_contract::{Array, tensor_bool, tensor_f32, tensor_i64};
+use sensorium_contract::{Array, host_f32, tensor_bool, tensor_f32, tensor_i64};
 
 use crate::FamilyError;
 
@@ -252,7 +252,7 @@ impl Answers {
         let array = |answer| match answer {
             Answer::Integers(values) => Array::I64(values),
             Answer::Floats(values, shape) => {
-                let values = values.into_data().iter::<f32>().collect();
+                let values = host_f32(values);
                 // The shape is that of the tensor that the values are from.
                 let array = ArrayD::from_shape_vec(IxDyn(&shape), values);
                 Array::F32(array.unwrap_or_else(|error| panic!("{error}: {shape:?}")))

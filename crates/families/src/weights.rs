@@ -6,6 +6,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Tensor, TensorData},
 };
+use sensorium_contract::host_f32;
 use sensorium_state::NamedTensor;
 
 use crate::{
@@ -156,7 +157,7 @@ impl ModuleVisitor for Exporter<'_> {
         // The first part names the family.
         let path = self.path[1..].join(".");
         let entry = self.entries.get(path.as_str()).unwrap_or_else(|| panic!("no layout for `{path}`"));
-        let values = param.base().into_data().iter::<f32>().collect();
+        let values = host_f32(param.base());
         entry.split(values, &mut self.tensors);
     }
 }

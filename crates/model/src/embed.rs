@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
-use sensorium_contract::{Batch, Embedder, Embeddings, Name, Pass, PassOutput, Seed, StepContext};
+use sensorium_contract::{Batch, Embedder, Embeddings, Name, Pass, PassOutput, Seed, StepContext, host_f32};
 
 use crate::{BatchPlan, Model};
 
@@ -14,9 +14,7 @@ impl Embedder for Model {
         let embeddings = |output: PassOutput| {
             let embedding = output.embedding?;
             let [rows, width] = embedding.dims();
-            // Converted where a device computes in another precision.
-            let values = embedding.into_data().iter::<f32>().collect();
-            let vectors = Array2::from_shape_vec([rows, width], values).ok()?;
+            let vectors = Array2::from_shape_vec([rows, width], host_f32(embedding)).ok()?;
             Some((output.plan.pass.modalities[0].clone(), Embeddings { rows: output.plan.rows, vectors }))
         };
         outputs.0.into_iter().filter_map(embeddings).collect()

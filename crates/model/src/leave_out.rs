@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use ndarray::Array2;
-use sensorium_contract::{Arrays, Name, Tokens, tensor_bool};
+use sensorium_contract::{Arrays, Name, Tokens, host_f32, tensor_bool};
 
 use crate::Model;
 
@@ -30,7 +30,7 @@ impl Model {
         let features = self.trunks.together(vec![(modality, stage)], false);
         let vectors: Tensor<2> = self.project(name, &features.pooled[0].vector);
         let [rows, width] = vectors.dims();
-        let values = vectors.into_data().iter::<f32>().collect();
+        let values = host_f32(vectors);
         // As many numbers as the tensor has.
         Array2::from_shape_vec((rows, width), values).unwrap_or_else(|error| unreachable!("{error}"))
     }

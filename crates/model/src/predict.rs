@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use ndarray::Array2;
-use sensorium_contract::{Batch, Seed, StepContext};
+use sensorium_contract::{Batch, Seed, StepContext, host_f32};
 use sensorium_objectives::{Answer, AnyObjective, Supervised};
 
 use crate::{BatchPlan, Model};
@@ -50,5 +50,5 @@ impl Said {
 
 fn to_host(tensor: Tensor<2>) -> Option<Array2<f32>> {
     let [rows, width] = tensor.dims();
-    Array2::from_shape_vec([rows, width], tensor.into_data().iter::<f32>().collect()).ok()
+    Array2::from_shape_vec([rows, width], host_f32(tensor)).ok()
 }

@@ -4,6 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Tensor, TensorData},
 };
+use sensorium_contract::host_f32;
 
 use crate::{ShapeMismatch, StateError};
 
@@ -76,7 +77,7 @@ impl ModuleVisitor for Exporter {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.lazy_shape().to_vec();
-        let values = param.base().into_data().iter::<f32>().collect();
+        let values = host_f32(param.base());
         self.tensors.push(NamedTensor { name: self.path.name(), shape, values });
     }
 }

@@ -4,6 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{Device, Tensor, TensorData},
 };
+use sensorium_contract::host_f32;
 use sensorium_kernels::{AdamwMoments, AdamwOptions, adamw_step};
 use sensorium_state::NamedTensor;
 
@@ -84,7 +85,7 @@ impl AdamW {
             let named = |which: &str, tensor: &Tensor<1>| NamedTensor {
                 name: format!("{}.{which}", parameter.name),
                 shape: parameter.shape.clone(),
-                values: tensor.to_data().iter::<f32>().collect(),
+                values: host_f32(tensor.clone()),
             };
             let moments = parameter.moments.as_ref()?;
             Some([named("first", &moments.first), named("second", &moments.second)])

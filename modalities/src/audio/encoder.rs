@@ -8,7 +8,8 @@ use sensorium_contract::{Arrays, Name, Pool, Seed, Tokens, tensor_bool, tensor_f
 use super::config::AudioConfig;
 use crate::patches::{PATCHES, prepend_class, replace_hidden, token_mask};
 
-/// Patches of a spectrogram to tokens: one linear layer, learned positions in time and in frequency.
+/// Patches of a spectrogram to tokens: one linear layer, learned positions in time (which begin as sinusoids, so
+/// that a hidden patch can be told from its neighbours early) and in frequency.
 #[derive(Module, Debug)]
 pub struct AudioEncoder {
     /// `[patch frames · patch mels, width]`; in a patch frames, then mels.
@@ -36,7 +37,7 @@ impl AudioEncoder {
         let class = || param([width], normal, seed.named("class"), device);
         Self {
             patch: Linear::new(inputs, width, Draw::Normal((inputs as f32).powf(-0.5)), seed.named("patch"), device),
-            time: param([config.max_steps(), width], normal, seed.named("time"), device),
+            time: param([config.max_steps(), width], Draw::Sinusoids, seed.named("time"), device),
             frequency: (config.bands() > 1).then(frequency),
             class: (config.pool == Pool::Class).then(class),
             hidden: param([width], normal, seed.named("hidden"), device),

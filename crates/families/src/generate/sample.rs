@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ndarray::Array2;
 use rand::RngExt;
-use sensorium_contract::{Rng, Seed};
+use sensorium_contract::{Rng, Seed, host_f32};
 
 use super::{Generates, Reading};
 use crate::{FamilyError, Inputs};
@@ -89,7 +89,7 @@ pub fn generate(
 fn next_scores(network: &dyn Generates, reading: &mut Reading, all: &[i64]) -> Result<Vec<f32>, FamilyError> {
     let new = &all[reading.tokens()..];
     let ids = Array2::from_shape_fn([1, new.len()], |(_, token)| new[token]);
-    Ok(network.step(reading, &ids)?.into_data().iter::<f32>().collect())
+    Ok(host_f32(network.step(reading, &ids)?))
 }
 
 impl Sampling {
