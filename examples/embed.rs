@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     let model = load_model(Path::new(model), &device("auto")?)?;
     let samples = Dataset::open(&[SourceConfig::new(samples)], Path::new(""))?;
     let data = Prepared::new(samples, Arc::new(model.preparation().clone()), LoaderConfig::default());
-    let table = embed(&model, &data)?;
+    let table = embed(&model, &data, &mut |_, _| ())?;
     for modality in table.modalities() {
         let column = table.column(modality)?;
         println!("{modality}: {} vectors of {} numbers", column.vectors.nrows(), column.vectors.ncols());

@@ -30,12 +30,17 @@ pub struct LabelledColumn {
 }
 
 impl LabelledTable {
-    /// Embeds all samples, and reads their labels from a field of text or numbers.
+    /// Embeds all samples (`progress` is told how many of how many), and reads their labels from a field of text or numbers.
     ///
     /// # Errors
     /// If too many samples are damaged, or none has the field.
-    pub fn embed(model: &impl Embedder, data: &Prepared, field: &str) -> Result<Self, Error> {
-        let table = embed(model, data)?;
+    pub fn embed(
+        model: &impl Embedder,
+        data: &Prepared,
+        field: &str,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self, Error> {
+        let table = embed(model, data, progress)?;
         let dataset = data.dataset();
         let (mut places, mut labels) = (Vec::new(), Vec::new());
         let mut found = BTreeSet::new();

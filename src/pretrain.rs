@@ -92,7 +92,7 @@ fn finish(
     outcome: Outcome<Model>,
 ) -> Result<Pretrained, Error> {
     let Outcome { model, step, .. } = outcome;
-    let table = embed(&model, validation)?;
+    let table = embed(&model, validation, &mut |_, _| ())?;
     let retrieval = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
     let documents = [
         (CARD, documents::card(recipe, &model, origin.data_card, &retrieval)),

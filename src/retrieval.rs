@@ -11,20 +11,29 @@ use crate::Error;
 /// Samples that are embedded at once.
 pub const EMBEDDING_BATCH: usize = 64;
 
-/// The vectors of all samples.
+/// The vectors of all samples. `progress` is told how many samples of how many are done.
 ///
 /// # Errors
 /// If too many samples are damaged.
-pub fn embed(model: &impl Embedder, data: &Prepared) -> Result<EmbeddingTable, Error> {
-    let mut failed = None;
+pub fn embed(
+    model: &impl Embedder,
+    data: &Prepared,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<EmbeddingTable, Error> {
+    let (mut failed, all) = (None, data.dataset().len());
     let batches = data.sequential(EMBEDDING_BATCH).map_while(|loaded| match loaded {
-        Ok(loaded) => Some(loaded.batch),
+        Ok(loaded) => {
+            // The batch before is embedded when the next one is asked for.
+            progress(loaded.step as usize * EMBEDDING_BATCH, all);
+            Some(loaded.batch)
+        }
         Err(error) => {
             failed = Some(error);
             None
         }
     });
     let table = EmbeddingTable::collect(model, batches)?;
+    progress(all, all);
     match failed {
         Some(error) => Err(error.into()),
         None => Ok(table),
@@ -43,7 +52,7 @@ impl Evaluator<Model> for RetrievalEvaluator {
     }
 
     fn evaluate(&mut self, model: &Model, _step: u64) -> Result<Vec<Metric>, Box<dyn StdError + Send + Sync>> {
-        let report = retrieval(&embed(model, &self.validation)?);
+        let report = retrieval(&embed(model, &self.validation, &mut |_, _| ())?);
         let mean = ("mean recall@1".to_owned(), report.mean_recall_at_1());
         let metric = |(name, value): (String, f64)| Metric { higher_is_better: !name.ends_with("rank"), name, value };
         Ok(std::iter::once(mean).chain(report.metrics()).map(metric).collect())

@@ -65,7 +65,7 @@ impl Asked {
     pub fn new(arguments: &Arguments, model: &AnyModel, but: Option<&Name>) -> anyhow::Result<Self> {
         let label = arguments.classes.label.clone().ok_or(Error::Usage("this task needs --label FIELD".into()))?;
         let data = arguments.prepared(model)?;
-        let labelled = LabelledTable::embed(model, &data, &label)?;
+        let labelled = LabelledTable::embed(model, &data, &label, &mut arguments.progress())?;
         let subsets = subsets(&arguments.classes.subsets, model, &labelled, &label, but)?;
         Ok(Self { label, data, labelled, subsets })
     }
@@ -77,7 +77,8 @@ impl Asked {
         }
         let dataset = arguments.samples.others(&arguments.classes.train).open().context("--train")?;
         let data = Prepared::new(dataset, self.data.preparation().clone(), Default::default());
-        Ok(Some(LabelledTable::embed(model, &data, &self.label).context("--train")?))
+        let table = LabelledTable::embed(model, &data, &self.label, &mut arguments.progress());
+        Ok(Some(table.context("--train")?))
     }
 
     /// Predicts each subset and shows the result.

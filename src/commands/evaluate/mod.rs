@@ -17,7 +17,7 @@ use sensorium::{
     samples::{LoaderConfig, Prepared},
 };
 
-use super::{ComputeArguments, SampleArguments};
+use super::{ComputeArguments, SampleArguments, progress_bar};
 
 /// What is asked of the model.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -56,12 +56,20 @@ pub struct Arguments {
     /// Write a page with tables, charts and a picture wall
     #[arg(long, value_name = "HTML")]
     report: Option<PathBuf>,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
 }
 
 impl Arguments {
     fn prepared(&self, model: &AnyModel) -> anyhow::Result<Prepared> {
         let preparation = Arc::new(model.preparation().clone());
         Ok(Prepared::new(self.samples.open()?, preparation, LoaderConfig::default()))
+    }
+
+    /// Of embedding the samples.
+    fn progress(&self) -> impl FnMut(usize, usize) + use<> {
+        progress_bar("embedding", self.quiet)
     }
 
     /// `runs/x/model on data.tar`

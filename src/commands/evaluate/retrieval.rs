@@ -14,7 +14,7 @@ use super::Arguments;
 
 pub fn run(arguments: &Arguments, model: &AnyModel) -> anyhow::Result<ExitCode> {
     let data = arguments.prepared(model)?;
-    let table = embed(model, &data)?;
+    let table = embed(model, &data, &mut arguments.progress())?;
     let absent = absent(model, &table);
     let report = RetrievalReport { several: subsets(&table), ..retrieval(&table) };
     let report = arguments.classes.of_subsets(report)?;
