@@ -8,4 +8,5 @@ mod disk_full;
 mod interrupted;
 mod mutants;
 mod planted;
+mod readers;
 mod torn;
