@@ -38,7 +38,8 @@ struct Job<'a> {
     arguments: &'a [&'a str],
 }
 
-/// Files by their names below a folder. Those that tell the time are left out.
+/// Files by their names below a folder. Those that tell the time are left out; so is what a card says, as it counts
+/// the samples that this process has cut.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -46,7 +47,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         match path.is_dir() {
             true if name == Path::new("tensorboard") => {}
             true => found.extend(files(&path).into_iter().map(|(below, bytes)| (name.join(below), bytes))),
-            false if name == Path::new("timing.jsonl") || name == Path::new("report.html") => {
+            false if ["timing.jsonl", "report.html", "card.md"].contains(&text(&name)) => {
                 found.insert(name, Vec::new());
             }
             false => drop(found.insert(name, fs::read(&path).unwrap())),

@@ -95,7 +95,7 @@ fn no_name_in_an_archive_leads_anywhere() {
             assert!(read == 0 && !holds_secret(&said), "{}", name.escape_ascii());
         }
     }
-    assert!(all_read > 1000, "names are keys, whatever they look like: {all_read} samples");
+    assert!(all_read > 500, "names are keys, whatever they look like: {all_read} samples");
     assert!(place.state(&["x.tar", "x.tar.gz"]) == before, "something was written");
 }
 
@@ -123,8 +123,8 @@ fn no_path_in_a_table_leaves_its_folder() {
         // One by one, so that one that would end the reading hides no other.
         let dataset = Dataset::open(&[files(table)], Path::new("/")).unwrap();
         let read = (0..dataset.len()).filter_map(|row| dataset.read(row).ok());
-        let opened = read.filter(|sample| matches!(sample.fields.get("file"), Some(Value::Bytes(_)))).count();
-        assert_eq!(opened, 1, "{}", table.display());
+        let opened: Vec<Value> = read.filter_map(|sample| sample.fields.get("file").cloned()).collect();
+        assert_eq!(opened, [Value::Text(INSIDE.to_owned())], "{}", table.display());
     }
     // What is not UTF-8 is no table.
     fs::write(&csv, b"text,file\na,\xff../outside/canary.png\n").unwrap();

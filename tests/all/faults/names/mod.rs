@@ -74,6 +74,7 @@ impl Place {
                     format!("file://{absolute}/canary.txt").into_bytes(),
                 ])
                 .chain([[&vec![b'a'; 300][..], b"/../../outside/canary.png"].concat(), "../".repeat(3000).into_bytes()])
+                .chain(straight(&absolute))
                 .collect();
         let prefixes =
             ["", "/", "./", "within/", "inside/../", "linked/../", "file://", "\\\\?\\", "~/", "C:\\", "x.png/", "\0"];
@@ -101,6 +102,15 @@ impl Place {
         }
         names.into_iter().collect()
     }
+}
+
+/// Names that do lead to the secret, if they are taken as they are.
+fn straight(outside: &str) -> Vec<Vec<u8>> {
+    let ways =
+        ["../outside", "linked", "./linked", "../root/linked", "../root/../outside", outside, "within/../linked"];
+    let ways = ways.iter().flat_map(|way| ["", "./", "/", "../outside/"].map(|on| format!("{way}/{on}")));
+    let files = ["canary.png", "canary.txt", "canary.json", "canary.wav"];
+    ways.flat_map(|way| files.map(|file| format!("{way}{file}").into_bytes())).collect()
 }
 
 fn list(folder: &Path, but: &[PathBuf], found: &mut BTreeMap<PathBuf, Vec<u8>>) {

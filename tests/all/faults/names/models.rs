@@ -65,7 +65,7 @@ fn no_modality_of_an_index_leads_out_of_it() {
     }
     for name in hostile(&place) {
         vectors(&file, &name, &origin);
-        assert!(build().is_err(), "{name:?} is built");
+        assert!(build().is_err() || is_harmless(&name), "{name:?} is built");
     }
     assert!(place.state(&["index", "E.parquet"]) == before, "something was written");
 }
@@ -113,14 +113,20 @@ fn no_modality_of_a_recipe_or_model_leads_out_of_it() {
         let quoted = toml::Value::String(name.clone()).to_string();
         let changed =
             |toml: &str| toml.replace("[modalities.text", &format!("[modalities.{}", one_line(&quoted, &name)));
-        let parsed = Recipe::parse(&changed(&recipe), &path, &[]);
-        let message = parsed.expect_err(&name).to_string();
-        assert!(message.contains("the name ") || message.contains("TOML"), "{name:?}: {message}");
+        match Recipe::parse(&changed(&recipe), &path, &[]) {
+            Ok(_) => assert!(is_harmless(&name), "{name:?} is a modality"),
+            Err(error) => assert!(error.to_string().contains("the name "), "{name:?}: {error}"),
+        }
         fs::write(model.join("model.toml"), changed(&architecture)).unwrap();
         write_manifest(&model).unwrap();
         assert!(AnyModel::open(&model, &Device::flex()).is_err(), "{name:?} is opened");
     }
     assert!(place.state(&["run"]) == before, "something was written");
+}
+
+/// Whether it names a file of one folder: however odd it looks, it leads nowhere.
+fn is_harmless(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']) && !name.contains(char::is_control)
 }
 
 /// A key of TOML, which cannot go over several lines.
