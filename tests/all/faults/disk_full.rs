@@ -38,8 +38,8 @@ struct Job<'a> {
     arguments: &'a [&'a str],
 }
 
-/// Files by their names below a folder. Those that tell the time are left out; so is what a card says, as it counts
-/// the samples that this process has cut.
+/// Files by their names below a folder. Of those that tell the time, and of the card, which counts the samples that its
+/// own process has cut, the names alone; so of the list with their checksums.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -47,7 +47,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         match path.is_dir() {
             true if name == Path::new("tensorboard") => {}
             true => found.extend(files(&path).into_iter().map(|(below, bytes)| (name.join(below), bytes))),
-            false if ["timing.jsonl", "report.html", "card.md"].contains(&text(&name)) => {
+            false if ["timing.jsonl", "report.html", "card.md", "manifest.json"].contains(&text(&name)) => {
                 found.insert(name, Vec::new());
             }
             false => drop(found.insert(name, fs::read(&path).unwrap())),
