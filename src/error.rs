@@ -81,6 +81,12 @@ pub enum Error {
         /// The model.
         model: PathBuf,
     },
+    /// Samples that are not those that vectors were made of.
+    #[error("{data}: the samples are not those that were embedded")]
+    OtherSamples {
+        /// The files.
+        data: String,
+    },
     /// A published checkpoint cannot be used.
     #[error(transparent)]
     Family(#[from] sensorium_families::FamilyError),

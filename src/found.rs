@@ -10,7 +10,7 @@ use sensorium_retrieve::{
 };
 use sensorium_samples::Dataset;
 
-use crate::{AnyModel, Error, Query, Samples, to_media};
+use crate::{AnyModel, Error, Query, stored::samples_of, to_media};
 
 /// The samples of the given keys and sources, where they still are what they were.
 pub fn find_samples(dataset: &Dataset, wanted: &[(&str, &str)]) -> Vec<Option<Sample>> {
@@ -44,10 +44,7 @@ pub fn answers_page(
     asked: &[Name],
     hits: &[Hit],
 ) -> Result<(Page, usize), Error> {
-    let dataset = index.origin().and_then(|origin| {
-        let samples = Samples { data: origin.data.clone(), fields: origin.fields.clone() };
-        samples.open().ok()
-    });
+    let dataset = index.origin().and_then(|origin| samples_of(origin).ok());
     let wanted: Vec<(&str, &str)> = hits.iter().map(|hit| (&*hit.key, &*hit.source)).collect();
     let samples = dataset.map_or_else(|| vec![None; hits.len()], |dataset| find_samples(&dataset, &wanted));
     let absent = samples.iter().filter(|sample| sample.is_none()).count();

@@ -9,7 +9,7 @@ use sensorium_samples::Dataset;
 use sensorium_serve::{Collection, Hit, Input, Kind};
 use sensorium_state::checksum;
 
-use crate::{AnyModel, Error, Reading, Samples};
+use crate::{AnyModel, Error, Reading, stored::samples_of};
 
 impl AnyModel {
     /// The modalities, and how requests to a server fill them.
@@ -62,7 +62,7 @@ impl IndexedItems {
 
 impl Stored {
     fn open(origin: &Origin) -> Result<Self, Error> {
-        let dataset = Samples { data: origin.data.clone(), fields: origin.fields.clone() }.open()?;
+        let dataset = samples_of(origin)?;
         let mut places = HashMap::new();
         for place in 0..dataset.len() {
             if let Ok(key) = dataset.key(place) {

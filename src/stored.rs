@@ -21,6 +21,19 @@ pub fn origin(model: &Path, samples: &Samples, dataset: &Dataset) -> Result<Orig
     Ok(Origin { model: checksum(model)?, samples: dataset.checksum().blake3, data, fields })
 }
 
+/// The samples that vectors were made of. What vectors name is opened only to be compared: a file of vectors, or an
+/// index of them, can come from anywhere, and name any file of this machine.
+///
+/// # Errors
+/// If they cannot be read any more, or are not what they were.
+pub(crate) fn samples_of(origin: &Origin) -> Result<Dataset, Error> {
+    let dataset = Samples { data: origin.data.clone(), fields: origin.fields.clone() }.open()?;
+    match dataset.checksum().blake3 == origin.samples {
+        true => Ok(dataset),
+        false => Err(Error::OtherSamples { data: origin.data.join(", ") }),
+    }
+}
+
 /// Writes the vectors of all samples to the file `out`, or goes on with it where a run was killed.
 /// Memory holds some hundred samples. `progress` is told how many samples of how many are done.
 ///

@@ -1,13 +1,13 @@
 //! Predictions on disk: Parquet that pandas, Polars and DuckDB read.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use sensorium_metrics::presence;
 use sensorium_objectives::{Answer, Task};
-use sensorium_state::{StateError, commit_with};
+use sensorium_state::commit;
 
 use crate::{AdaptError, Predicted};
 
@@ -61,11 +61,8 @@ fn write(path: &Path, columns: Vec<(String, ArrayRef)>) -> Result<(), AdaptError
     let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()));
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     let batch = RecordBatch::try_new(schema.clone(), arrays).map_err(|error| failed(&error))?;
-    commit_with(path, |temporary| {
-        let file = File::create(temporary).map_err(|error| StateError::io("create", temporary, error))?;
-        let mut writer = ArrowWriter::try_new(file, schema, None).map_err(|error| failed(&error))?;
-        writer.write(&batch).map_err(|error| failed(&error))?;
-        writer.close().map_err(|error| failed(&error))?;
-        Ok(())
-    })
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).map_err(|error| failed(&error))?;
+    writer.write(&batch).map_err(|error| failed(&error))?;
+    let bytes = writer.into_inner().map_err(|error| failed(&error))?;
+    Ok(commit(path, &bytes)?)
 }

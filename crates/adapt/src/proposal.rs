@@ -114,14 +114,14 @@ fn modalities(cases: &Cases, data: &Dataset, sides: &Sides) -> Result<BTreeMap<N
     for (kind, is) in kinds {
         let columns: Vec<&Column> = cases.of(is).collect();
         for column in &columns {
-            let name = if columns.len() == 1 { kind } else { &column.name };
+            let name = free_name(&modalities, if columns.len() == 1 { kind } else { &column.name });
             let config = match column.kind {
                 Kind::Image => ModalityConfig::Image(media::image(&column.name, &examples(data, sides, &column.name))),
                 Kind::Audio => ModalityConfig::Audio(media::audio(&column.name, &examples(data, sides, &column.name))),
                 Kind::Text(writing) => ModalityConfig::Text(text(column, writing, sides.train.len())),
                 _ => continue,
             };
-            modalities.insert(Name::new(name), config);
+            modalities.insert(name, config);
         }
     }
     let cells: Vec<ColumnConfig> = cases.of(Kind::is_cell).map(cell).collect();
@@ -129,6 +129,13 @@ fn modalities(cases: &Cases, data: &Dataset, sides: &Sides) -> Result<BTreeMap<N
         modalities.insert(Name::new("table"), ModalityConfig::Table(table(cells, sides.train.len())));
     }
     Ok(modalities)
+}
+
+/// The name nearest to `wanted` that no other modality has.
+fn free_name(taken: &BTreeMap<Name, ModalityConfig>, wanted: &str) -> Name {
+    let names = (2..).map(|number| Name::like(&format!("{number} {wanted}")));
+    let mut free = std::iter::once(Name::like(wanted)).chain(names).filter(|name| !taken.contains_key(name));
+    free.next().unwrap_or_else(|| Name::like(wanted))
 }
 
 fn cell(column: &Column) -> ColumnConfig {

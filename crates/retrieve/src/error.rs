@@ -1,8 +1,10 @@
 use std::{
     fmt::Display,
+    io,
     path::{Path, PathBuf},
 };
 
+use parquet::errors::ParquetError;
 use sensorium_contract::Name;
 use sensorium_state::StateError;
 
@@ -107,5 +109,17 @@ pub enum RetrieveError {
 impl RetrieveError {
     pub(crate) fn file(path: &Path, problem: &dyn Display) -> Self {
         Self::File { path: path.to_owned(), problem: problem.to_string() }
+    }
+
+    /// Why a Parquet file could not be written. What the system said is within what the library says.
+    pub(crate) fn unwritten(path: &Path, problem: ParquetError) -> Self {
+        let cause = match problem {
+            ParquetError::External(cause) => cause.downcast::<io::Error>(),
+            other => return Self::file(path, &other),
+        };
+        match cause {
+            Ok(error) => StateError::io("write", path, *error).into(),
+            Err(other) => Self::file(path, &other),
+        }
     }
 }

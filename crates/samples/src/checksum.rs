@@ -1,4 +1,4 @@
-use sensorium_contract::{Sample, Value};
+use sensorium_contract::{Sample, SampleFault, Value};
 
 use crate::Dataset;
 
@@ -17,7 +17,7 @@ pub struct Checksum {
 }
 
 impl Dataset {
-    /// Reads some thousand samples, or all if there are fewer. A damaged one counts by its place.
+    /// Reads some thousand samples, or all if there are fewer. A damaged one counts by its key and what is wrong with it.
     pub fn checksum(&self) -> Checksum {
         let (samples, read) = (self.len(), self.len().min(READ));
         let mut hasher = blake3::Hasher::new();
@@ -25,7 +25,11 @@ impl Dataset {
         for number in 0..read {
             match self.read(number * samples / read) {
                 Ok(sample) => add_sample(&mut hasher, &sample),
-                Err(fault) => add(&mut hasher, b'!', fault.place.as_bytes()),
+                Err(SampleFault { key, fault, .. }) => {
+                    [key.as_str(), &fault.field, fault.reason]
+                        .iter()
+                        .for_each(|said| add(&mut hasher, b'!', said.as_bytes()));
+                }
             }
         }
         Checksum { samples, read, blake3: hasher.finalize().to_hex().to_string() }

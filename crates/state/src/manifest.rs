@@ -63,14 +63,15 @@ fn text(manifest: &Manifest, path: &Path) -> Result<Vec<u8>, StateError> {
 /// [`StateError::UnknownFile`] with the first such file, or an error of reading.
 pub fn verify(directory: &Path) -> Result<Manifest, StateError> {
     let manifest = read(directory)?;
+    // Asked for by what is there, so that no name in a manifest leads out of the directory.
+    let files = files_of(directory)?;
     for (name, expected) in &manifest.files {
-        let path = directory.join(name);
-        if !path.is_file() {
-            return Err(StateError::MissingFile(path));
+        match files.get(name) {
+            Some(path) if path.is_file() => compare(path, expected)?,
+            _ => return Err(StateError::MissingFile(directory.join(name))),
         }
-        compare(&path, expected)?;
     }
-    match files_of(directory)?.into_iter().find(|(name, _)| !manifest.files.contains_key(name)) {
+    match files.into_iter().find(|(name, _)| !manifest.files.contains_key(name)) {
         Some((_, path)) => Err(StateError::UnknownFile(path)),
         None => Ok(manifest),
     }

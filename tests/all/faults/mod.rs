@@ -7,5 +7,7 @@ mod determinism;
 mod disk_full;
 mod interrupted;
 mod mutants;
+mod names;
 mod planted;
+mod readers;
 mod torn;

@@ -17,8 +17,9 @@ use sensorium::{
     samples::{Dataset, SourceConfig, TarWriter},
 };
 use sensorium_modalities::text::{TextConfig, TextModality};
-use sensorium_state::{NamedTensor, NonFinite, read_arrays, read_safetensors, write_safetensors};
+use sensorium_state::{NamedTensor, write_manifest, write_safetensors};
 
+use super::readers;
 use crate::program::{emoji, recipe};
 
 /// No mutant may take longer.
@@ -117,18 +118,19 @@ fn parsers(home: &Path) -> Vec<Parser> {
     let table = "key,text,size,group\na,\"a face, smiling\",1.5,x\nb,a cat,,y\nc,\"two\nlines\",-3e2,x\n";
     let lines =
         "{\"key\": \"a\", \"text\": \"a face\", \"size\": 1.5}\n{\"text\": [\"b\", \"c\"], \"box\": {\"x\": 3}}\n";
-    vec![
+    let mut parsers = vec![
         decoded("png", "image", picture, preparation.clone()),
-        decoded("jpeg", "image", jpeg, preparation.clone()),
-        decoded("wav", "audio", field("audio"), preparation),
+        decoded("jpeg", "image", jpeg, preparation),
+        Parser { name: "wav", seed: field("audio"), read: Box::new(readers::sounds()) },
         listed("tar", home.join("mutant.tar"), tar(home)),
         listed("parquet", home.join("mutant.parquet"), parquet(home)),
         listed("csv", home.join("mutant.csv"), table.into()),
         listed("json lines", home.join("mutant.jsonl"), lines.into()),
-        tensors(home),
         tokenizer(),
-        recipes(&recipe_path),
-    ]
+        Parser { name: "recipe", seed: fs::read(&recipe_path).unwrap(), read: Box::new(readers::recipe) },
+    ];
+    parsers.extend(of_models(home));
+    parsers
 }
 
 /// A field of the first emoji.
@@ -154,15 +156,7 @@ fn decoded(name: &'static str, field: &'static str, seed: Vec<u8>, preparation: 
 
 /// A file of samples.
 fn listed(name: &'static str, path: PathBuf, seed: Vec<u8>) -> Parser {
-    let read = move |bytes: &[u8]| {
-        fs::write(&path, bytes).unwrap();
-        let source = SourceConfig::new(path.display().to_string());
-        let Ok(dataset) = Dataset::open(&[source], Path::new("/")) else { return };
-        for index in 0..dataset.len().min(100) {
-            let _ = dataset.read(index);
-        }
-    };
-    Parser { name, seed, read: Box::new(read) }
+    Parser { name, seed, read: Box::new(move |bytes| readers::samples(&path, bytes)) }
 }
 
 fn tar(home: &Path) -> Vec<u8> {
@@ -186,7 +180,8 @@ fn parquet(home: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-fn tensors(home: &Path) -> Parser {
+/// Three parsers that read tensors: of a model, of a published one, and a directory's list of files.
+fn of_models(home: &Path) -> [Parser; 3] {
     let path = home.join("mutant.safetensors");
     let tensor = |name: &str, shape: &[usize]| NamedTensor {
         name: name.into(),
@@ -195,12 +190,19 @@ fn tensors(home: &Path) -> Parser {
     };
     write_safetensors(&path, &[tensor("a.weight", &[3, 4]), tensor("a.bias", &[3])], &Default::default()).unwrap();
     let seed = fs::read(&path).unwrap();
-    let read = move |bytes: &[u8]| {
-        fs::write(&path, bytes).unwrap();
-        let _ = read_safetensors(&path, NonFinite::Refuse);
-        let _ = read_arrays(&path);
-    };
-    Parser { name: "safetensors", seed, read: Box::new(read) }
+    let (published, directory) = (home.join("published"), home.join("directory"));
+    readers::manifest(&directory, b"");
+    write_manifest(&directory).unwrap();
+    let manifest = fs::read(directory.join("manifest.json")).unwrap();
+    [
+        Parser {
+            name: "published",
+            seed: seed.clone(),
+            read: Box::new(move |bytes| readers::published(&published, bytes)),
+        },
+        Parser { name: "safetensors", seed, read: Box::new(move |bytes| readers::tensors(&path, bytes)) },
+        Parser { name: "manifest", seed: manifest, read: Box::new(move |bytes| readers::manifest(&directory, bytes)) },
+    ]
 }
 
 fn tokenizer() -> Parser {
@@ -214,18 +216,6 @@ fn tokenizer() -> Parser {
         let _ = sensorium::contract::Modality::decode(&modality, &Sample { key: "a".into(), fields });
     };
     Parser { name: "tokenizer.json", seed: trained.tokenizer_json().into_bytes(), read: Box::new(read) }
-}
-
-fn recipes(path: &Path) -> Parser {
-    let seed = fs::read(path).unwrap();
-    let path = path.to_owned();
-    let read = move |bytes: &[u8]| {
-        let Ok(text) = std::str::from_utf8(bytes) else { return };
-        if let Ok(recipe) = Recipe::parse(text, &path, &[]) {
-            let _ = recipe.train.check();
-        }
-    };
-    Parser { name: "recipe", seed, read: Box::new(read) }
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl ShelfWriter {
         let text = |name| Field::new(name, DataType::Utf8, false);
         let schema = Arc::new(Schema::new(vec![text("key"), text("source")]));
         let items = ArrowWriter::try_new(create(&files.items)?, schema.clone(), None);
-        let items = items.map_err(|error| RetrieveError::file(&files.items, &error))?;
+        let items = items.map_err(|error| RetrieveError::unwritten(&files.items, error))?;
         Ok(Self { vectors: BufWriter::new(create(&files.vectors)?), items, schema, files })
     }
 
@@ -151,12 +151,13 @@ impl ShelfWriter {
         let sources: StringArray = rows.iter().map(|&row| Some(stored.source(row))).collect();
         let failed = |error: &dyn std::fmt::Display| RetrieveError::file(&self.files.items, error);
         let batch = RecordBatch::try_new(self.schema.clone(), vec![Arc::new(keys), Arc::new(sources)]);
-        self.items.write(&batch.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+        let written = self.items.write(&batch.map_err(|error| failed(&error))?);
+        written.map_err(|error| RetrieveError::unwritten(&self.files.items, error))
     }
 
     fn finish(mut self) -> Result<(), RetrieveError> {
         self.vectors.flush().map_err(|error| StateError::io("write", &self.files.vectors, error))?;
-        self.items.close().map_err(|error| RetrieveError::file(&self.files.items, &error))?;
+        self.items.close().map_err(|error| RetrieveError::unwritten(&self.files.items, error))?;
         Ok(())
     }
 }

@@ -2,11 +2,14 @@
 
 use std::{
     fmt::Display,
+    fs, io,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use ndarray::{ArrayView1, ArrayView2};
 use rayon::prelude::*;
+use sensorium_state::StateError;
 use usearch::{MetricKind, ScalarKind};
 
 use super::options::{Dtype, Metric};
@@ -72,7 +75,9 @@ impl Graph {
             (start..end).into_par_iter().try_for_each(add)?;
             progress(end - start);
         }
-        graph.inner.save(&name(path)?).map_err(|error| failed(&error))
+        let saved = graph.inner.save(&name(path)?);
+        complete(path, graph.inner.serialized_length() as u64)?;
+        saved.map_err(|error| failed(&error))
     }
 
     /// Maps a graph that [`Graph::build`] wrote.
@@ -105,6 +110,19 @@ impl Graph {
         let found = found.map_err(|error| RetrieveError::file(&self.path, &error))?;
         Ok(found.keys.into_iter().map(|row| row as usize).collect())
     }
+}
+
+/// An error that tells why, if a file is shorter than it should be. The library does not see that its last bytes
+/// could not be written, and says little of others; to write what is missing lets the system say it.
+fn complete(path: &Path, wanted: u64) -> Result<(), StateError> {
+    let missing = wanted.saturating_sub(fs::metadata(path).map_or(0, |data| data.len()));
+    if missing == 0 {
+        return Ok(());
+    }
+    let short = || io::Error::new(io::ErrorKind::WriteZero, format!("{missing} of {wanted} bytes are missing"));
+    let fill = |mut file: fs::File| io::copy(&mut io::repeat(0).take(missing), &mut file);
+    let filled = fs::OpenOptions::new().append(true).open(path).and_then(fill);
+    Err(StateError::io("write", path, filled.err().unwrap_or_else(short)))
 }
 
 fn name(path: &Path) -> Result<String, RetrieveError> {

@@ -13,6 +13,7 @@ use parquet::{
     file::{metadata::KeyValue, properties::WriterProperties},
     schema::types::ColumnPath,
 };
+use sensorium_state::StateError;
 
 use super::{CONTENT, Items, KEY, MODALITY, ORIGIN, Origin, SOURCE, VECTOR, group_rows};
 use crate::RetrieveError;
@@ -48,8 +49,9 @@ impl EmbeddingFile {
             .set_max_row_group_row_count(Some(group_rows(width)))
             .set_key_value_metadata(Some(vec![KeyValue::new(ORIGIN.to_owned(), origin)]))
             .build();
-        let file = File::create(path).map_err(|error| failed(&error))?;
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|error| failed(&error))?;
+        let file = File::create(path).map_err(|error| StateError::io("create", path, error))?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties));
+        let writer = writer.map_err(|error| RetrieveError::unwritten(path, error))?;
         Ok(Self { path: path.to_owned(), writer, schema, width })
     }
 
@@ -81,7 +83,7 @@ impl EmbeddingFile {
 
     /// Adds rows of another such file.
     pub(super) fn add_batch(&mut self, rows: &RecordBatch) -> Result<(), RetrieveError> {
-        self.writer.write(rows).map_err(|error| RetrieveError::file(&self.path, &error))
+        self.writer.write(rows).map_err(|error| RetrieveError::unwritten(&self.path, error))
     }
 
     /// Keeps a number in the file's metadata.
@@ -94,6 +96,6 @@ impl EmbeddingFile {
     /// # Errors
     /// If it cannot be written.
     pub fn finish(self) -> Result<(), RetrieveError> {
-        self.writer.close().map(|_| ()).map_err(|error| RetrieveError::file(&self.path, &error))
+        self.writer.close().map(|_| ()).map_err(|error| RetrieveError::unwritten(&self.path, error))
     }
 }

@@ -3,6 +3,8 @@
 mod mixture;
 mod shuffle;
 
+use std::num::NonZeroUsize;
+
 use sensorium_contract::Seed;
 
 use crate::dataset::Dataset;
@@ -22,11 +24,15 @@ use shuffle::Shuffle;
 /// With weights, each draw's source is chosen in proportion to them, and each source goes through
 /// permutations of its own. In every block of 4,096 draws the number of a source's draws is exactly
 /// its share, up to rounding.
+///
+/// Several processes share each batch: [`Order::of_rank`] is the part of one of them.
 #[derive(Debug)]
 pub struct Order {
     kind: Kind,
     batch: usize,
     steps_per_epoch: u64,
+    rank: usize,
+    ranks: NonZeroUsize,
 }
 
 #[derive(Debug)]
@@ -52,10 +58,17 @@ impl Order {
                 (Kind::Weighted(Mixture::new(shuffles, &weights, seed)), batch.max(1))
             }
         };
-        Self { kind, batch, steps_per_epoch: (len / batch).max(1) as u64 }
+        let steps_per_epoch = (len / batch).max(1) as u64;
+        Self { kind, batch, steps_per_epoch, rank: 0, ranks: NonZeroUsize::MIN }
     }
 
-    /// Samples in each batch: as asked for, or less where the data is smaller.
+    /// Of every batch the part of one process of several: those of all ranks, one after the other, are
+    /// the batch that one process alone would have. `rank` counts from 0.
+    pub fn of_rank(self, rank: usize, ranks: NonZeroUsize) -> Self {
+        Self { rank, ranks, ..self }
+    }
+
+    /// Samples in each batch of all ranks together: as asked for, or less where the data is smaller.
     pub fn batch_size(&self) -> usize {
         self.batch
     }
@@ -66,16 +79,18 @@ impl Order {
         self.steps_per_epoch
     }
 
-    /// Indices into the data set, of the batch of `step` (counted from 0).
+    /// Indices into the data set, of the batch of `step` (counted from 0), or of this rank's part of it.
     pub fn batch(&self, step: u64) -> Vec<usize> {
+        let start = |rank: usize| (self.batch * rank / self.ranks).min(self.batch) as u64;
+        let part = start(self.rank)..start(self.rank + 1);
         match &self.kind {
             Kind::Uniform(shuffle) => {
                 let (epoch, first) = (step / self.steps_per_epoch, step % self.steps_per_epoch * self.batch as u64);
-                (first..first + self.batch as u64).map(|place| shuffle.at(epoch, place as usize)).collect()
+                part.map(|place| shuffle.at(epoch, (first + place) as usize)).collect()
             }
             Kind::Weighted(mixture) => {
                 let first = step * self.batch as u64;
-                (first..first + self.batch as u64).map(|draw| mixture.at(draw)).collect()
+                part.map(|draw| mixture.at(first + draw)).collect()
             }
         }
     }

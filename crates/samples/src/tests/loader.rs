@@ -35,6 +35,46 @@ fn batches_are_the_same_for_any_number_of_workers_and_when_resumed() {
     }
 }
 
+/// Keys and augmented values of the sound samples of each step, in their order.
+fn drawn(loader: Loader) -> Vec<Vec<(String, u32)>> {
+    let of = |batch: Batch| {
+        let values = batch.parts.get(&Name::new("x")).map(|part| part.arrays.f32("x").clone());
+        let values: Vec<u32> = values.iter().flatten().map(|value| value.to_bits()).collect();
+        batch.keys.into_iter().zip(values).collect()
+    };
+    batches(loader).into_iter().map(of).collect()
+}
+
+/// Twelve steps of 47 samples, so that no number of ranks divides a batch.
+fn drawn_of_rank(prepared: &Prepared, rank: usize, ranks: usize) -> Vec<Vec<(String, u32)>> {
+    let seed = Seed::new(9);
+    let order = prepared.order(47, seed).of_rank(rank, ranks.try_into().unwrap());
+    drawn(prepared.train(order, seed, 0..12))
+}
+
+#[test]
+fn the_order_is_the_same_for_any_number_of_workers_and_ranks() {
+    let source = |len| Arc::new(Numbers { len, damaged: vec![3, 8], ..Default::default() });
+    let weighted = || Dataset::new(vec![(source(10), Some(1.0)), (source(300), Some(2.0))]).unwrap();
+    let sets: [&dyn Fn() -> Dataset; 3] = [&|| numbers(500), &|| damaged_numbers(500, &[7, 90, 91]), &weighted];
+    for dataset in sets {
+        let all = |workers| prepared(dataset(), LoaderConfig { max_damaged: 1.0, ..config(workers) });
+        let expected = drawn_of_rank(&all(0), 0, 1);
+        assert!(expected.iter().flatten().map(|(key, _)| key).collect::<BTreeSet<_>>().len() > 100);
+        for workers in [0, 1, 2, 8] {
+            for ranks in [1, 2, 4] {
+                let parts: Vec<_> = (0..ranks).map(|rank| drawn_of_rank(&all(workers), rank, ranks)).collect();
+                for (step, whole) in expected.iter().enumerate() {
+                    let joined: Vec<_> = parts.iter().flat_map(|part| part[step].clone()).collect();
+                    assert_eq!(joined, *whole, "{workers} workers, {ranks} ranks, step {step}");
+                }
+                let most = parts.iter().flatten().map(Vec::len).max();
+                assert!(most <= Some(47_usize.div_ceil(ranks)), "{ranks} ranks, {most:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn augmentation_depends_on_the_step() {
     let prepared = prepared(numbers(48), config(2));
