@@ -20,7 +20,7 @@ mod tests;
 pub use activation::{Activation, bias_activation};
 pub use adamw::{AdamwMoments, AdamwOptions, AdamwStep, adamw_step, squared_norm};
 pub use attention::{AttentionInputs, AttentionOptions, Scores, attention, attention_general};
-pub use block::{BlockOptions, BlockWeights, block};
+pub use block::{BlockOptions, BlockWeights, NormPlace, block};
 pub use coverage::{Coverage, Fusion, coverage, set_fusion};
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
