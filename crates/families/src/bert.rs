@@ -213,9 +213,10 @@ impl Family for Bert {
         let positions = within("input_ids", counting(shape), self.embeddings.positions.as_ref())?;
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: vec![inputs.tensor(&types)] };
         let x = self.embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
-        let x = self.trunk.run(x, mask.as_ref(), None);
+        let x = inputs.through(&self.trunk, x, mask.as_ref());
         let pooled = self.pooler.as_ref().map(|pooler| pooler.forward(first_token(x.clone())).tanh()); // [rows, width]
-        let answers = match (&self.predictions, &self.next_sentence, &pooled) {
+        let predictions = self.predictions.as_ref().filter(|_| !inputs.vectors_alone());
+        let answers = match (predictions, &self.next_sentence, &pooled) {
             (Some(head), Some(next), Some(pooled)) => Answers::default()
                 .with("prediction_logits", head.forward(x.clone(), &self.embeddings.words))
                 .with("seq_relationship_logits", next.forward::<2>(pooled.clone())),

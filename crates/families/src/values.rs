@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Bool, Device, Int, Tensor};
 use ndarray::{Array2, ArrayD, IxDyn};
-use sensorium_backbone::Embedding;
+use sensorium_backbone::{Embedding, Transformer};
 use sensorium_contract::{Array, host_f32, tensor_bool, tensor_f32, tensor_i64};
 
 use crate::FamilyError;
@@ -14,12 +14,32 @@ use crate::FamilyError;
 pub struct Inputs<'a> {
     arrays: &'a BTreeMap<String, Array>,
     device: Device,
+    vectors_alone: bool,
 }
 
 impl<'a> Inputs<'a> {
     /// Inputs for a network whose parameters are on this device.
     pub fn new(arrays: &'a BTreeMap<String, Array>, device: &Device) -> Self {
-        Self { arrays, device: device.clone().inner() }
+        Self { arrays, device: device.clone().inner(), vectors_alone: false }
+    }
+
+    /// The same for a network of which vectors are wanted and nothing else.
+    #[must_use]
+    pub fn for_vectors(self) -> Self {
+        Self { vectors_alone: true, ..self }
+    }
+
+    /// Whether vectors are wanted and nothing else: no scores of words, and no answers at hidden tokens.
+    pub fn vectors_alone(&self) -> bool {
+        self.vectors_alone
+    }
+
+    /// Tokens through a trunk, `[rows, tokens, width]` → the same.
+    pub(crate) fn through(&self, trunk: &Transformer, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>) -> Tensor<3> {
+        match self.vectors_alone {
+            true => trunk.run_real(x, mask),
+            false => trunk.run(x, mask, None),
+        }
     }
 
     /// Where tensors are made.
