@@ -23,5 +23,5 @@ pub use attention::{AttentionInputs, AttentionOptions, Scores, attention, attent
 pub use block::{BlockOptions, BlockWeights, NormPlace, block};
 pub use coverage::{Coverage, Fusion, coverage, set_fusion};
 pub use cross_entropy::cross_entropy;
-pub use linear::linear;
+pub use linear::{linear, logits};
 pub use norm::{layer_norm, rms_norm};
