@@ -177,8 +177,7 @@ impl Family for DistilBert {
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: Vec::new() };
         let x = self.embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
         let x = inputs.through(&self.trunk, x, mask.as_ref());
-        let head = self.head.as_ref().filter(|_| !inputs.vectors_alone());
-        let logits = head.map(|head| head.forward(x.clone(), &self.embeddings.words));
+        let logits = inputs.scores(self.head.as_ref(), &x, &self.embeddings.words)?;
         Ok(Answers::default().with_some("logits", logits).with("last_hidden_state", x))
     }
 }

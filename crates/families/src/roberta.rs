@@ -171,8 +171,7 @@ impl Family for Roberta {
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let x = features(inputs, &self.embeddings, &self.trunk, self.pad)?; // [rows, tokens, width]
         let pooled = self.pooler.as_ref().map(|pooler| pooler.forward(first_token(x.clone())).tanh()); // [rows, width]
-        let head = self.head.as_ref().filter(|_| !inputs.vectors_alone());
-        let logits = head.map(|head| head.forward(x.clone(), &self.embeddings.words));
+        let logits = inputs.scores(self.head.as_ref(), &x, &self.embeddings.words)?;
         let answers = Answers::default().with_some("logits", logits).with_some("pooler_output", pooled);
         Ok(answers.with("last_hidden_state", x))
     }

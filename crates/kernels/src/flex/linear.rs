@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
@@ -7,10 +9,14 @@ use super::{
     outer::{Outer, run_all},
     product::{Panels, Product, Start, Strided, Window},
     rows::column_sums,
+    simd::panel_width,
 };
 
-/// Rows that one thread takes at a time.
+/// Rows that one thread takes at a time, at most.
 const ROWS: usize = 96;
+
+/// Numbers of the right operand that are packed at a time, about: they stay in the third cache.
+const PACKED: usize = 2 << 20;
 
 /// `x · weight`, with a bias if there is a third input.
 #[derive(Clone, Copy, Debug)]
@@ -19,16 +25,48 @@ pub(crate) struct Linear {
     pub(crate) transposed: bool,
 }
 
-fn product(left: &[f32], inner: usize, right: &Panels, columns: usize, start: Start) -> Buffer {
+/// `start + left · right`, with few columns or few inner indices of the right operand packed at a time: a table of
+/// words would take as much memory again.
+fn product(left: &[f32], right: Strided, [inner, columns]: [usize; 2], start: Start) -> Buffer {
     let rows = left.len() / inner.max(1);
+    let parts = rows.div_ceil(ROWS).next_multiple_of(rayon::current_num_threads());
+    let part = rows.div_ceil(parts.max(1)).max(1);
     let mut output = Buffer::new(rows * columns);
-    let parts = output.par_chunks_mut(ROWS * columns).zip(left.par_chunks(ROWS * inner));
-    parts.for_each(|(output, left)| {
-        let rows = output.len() / columns;
-        let (left, output) = (Strided::rows(left, inner), Window::new(output, columns));
-        Product { left, right, rows, output, start }.run();
-    });
+    for Piece { inner: k, columns: place } in cut(inner, columns) {
+        let piece = Strided { values: &right.values[k.start * right.row + place.start * right.column..], ..right };
+        let panels = Panels::pack_parallel(piece, k.len(), place.len());
+        let start = match start {
+            _ if k.start > 0 => Start::Output,
+            Start::Bias(bias) => Start::Bias(&bias[place.clone()]),
+            start => start,
+        };
+        let parts = output.par_chunks_mut(part * columns).zip(left.par_chunks(part * inner));
+        parts.for_each(|(output, left)| {
+            let rows = output.len() / columns;
+            let (_, output) = Window::new(output, columns).split(place.start);
+            Product { left: Strided::rows(&left[k.start..], inner), right: &panels, rows, output, start }.run();
+        });
+    }
     output
+}
+
+/// Part of a right operand.
+struct Piece {
+    inner: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// All of a right operand, along its longer side.
+fn cut(inner: usize, columns: usize) -> Vec<Piece> {
+    let piece = |inner, columns| Piece { inner, columns };
+    let steps = |length: usize, other: usize| {
+        let step = (PACKED / other.max(1)).max(1).next_multiple_of(panel_width());
+        (0..length).step_by(step).map(move |first| first..(first + step).min(length))
+    };
+    match columns >= inner {
+        true => steps(columns, inner).map(|columns| piece(0..inner, columns)).collect(),
+        false => steps(inner, columns).map(|inner| piece(inner, 0..columns)).collect(),
+    }
 }
 
 impl Linear {
@@ -45,12 +83,11 @@ impl Linear {
             false => Strided::rows(numbers(weight), outputs),
             true => Strided::columns(numbers(weight), inputs),
         };
-        let panels = Panels::pack_parallel(matrix, inputs, outputs);
         let mut shape = x.layout().shape().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = outputs;
         }
-        product(numbers(x), inputs, &panels, outputs, start).into_tensor(shape.into())
+        product(numbers(x), matrix, [inputs, outputs], start).into_tensor(shape.into())
     }
 
     /// The gradients of `x` and of the weight.
@@ -68,8 +105,7 @@ impl Linear {
                 false => Strided::columns(numbers(weight), outputs),
                 true => Strided::rows(numbers(weight), inputs),
             };
-            let panels = Panels::pack_parallel(matrix, outputs, inputs);
-            product(gradient, outputs, &panels, inputs, Start::Zero).into_tensor(x.layout().shape().clone())
+            product(gradient, matrix, [outputs, inputs], Start::Zero).into_tensor(x.layout().shape().clone())
         });
         let dweight = weight_wanted.then(|| {
             let mut output = Buffer::new(inputs * outputs);
@@ -128,5 +164,27 @@ impl Fused<3> for Linear {
         let length = numbers(&bias).len();
         let dbias = bias_wanted.then(|| column_sums(numbers(&gradient), length).into_tensor([length].into()));
         [dx, dweight, dbias]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_operands_are_packed_in_pieces_and_change_no_bit() {
+        for (inner, columns) in [(3, PACKED), (PACKED / 16 + 5, 40)] {
+            assert!(cut(inner, columns).len() > 1);
+            let left: Vec<f32> = (0..2 * inner).map(|i| (i % 7) as f32 - 3.1).collect();
+            let right: Vec<f32> = (0..inner * columns).map(|i| (i % 11) as f32 - 5.3).collect();
+            let bias: Vec<f32> = (0..columns).map(|i| (i % 5) as f32).collect();
+            let (matrix, start) = (Strided::rows(&right, columns), Start::Bias(&bias));
+            let found = product(&left, matrix, [inner, columns], start);
+            let panels = Panels::pack(matrix, inner, columns);
+            let mut expected = Buffer::new(2 * columns);
+            let output = Window::new(&mut expected, columns);
+            Product { left: Strided::rows(&left, inner), right: &panels, rows: 2, output, start }.run();
+            assert_eq!(*found, *expected);
+        }
     }
 }
