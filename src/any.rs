@@ -5,7 +5,7 @@ use sensorium_contract::{Batch, Embedder, Embeddings, Name, Preparation};
 use sensorium_modalities::ModalityConfig;
 use sensorium_model::Model;
 
-use crate::{Error, Published};
+use crate::{EMBEDDING_BATCH, Error, Published};
 
 /// A model that embeds: one of a recipe, or a published one.
 #[allow(clippy::large_enum_variant)]
@@ -42,6 +42,16 @@ impl AnyModel {
         match self {
             Self::Own(model) => readings(&model.architecture().modalities),
             Self::Published(published) => published.readings(),
+        }
+    }
+
+    /// Samples that are best embedded at once. Published texts are small, and sorted by length: more of them leave
+    /// less padding, and share the work of a pass that does not depend on their number.
+    pub fn embedding_batch(&self) -> usize {
+        let texts = || self.readings().values().all(|reading| reading.kind == "text");
+        match self {
+            Self::Published(_) if texts() => 4 * EMBEDDING_BATCH,
+            _ => EMBEDDING_BATCH,
         }
     }
 

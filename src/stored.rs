@@ -7,9 +7,10 @@ use sensorium_retrieve::{Embedded, EmbeddingParts, Items, Origin};
 use sensorium_samples::{Dataset, LoadedBatch, Prepared};
 use sensorium_state::checksum;
 
-use crate::{EMBEDDING_BATCH, Error, Samples};
+use crate::{AnyModel, EMBEDDING_BATCH, Error, Samples};
 
-/// Batches of one part: what a killed run loses at most.
+/// Times [`EMBEDDING_BATCH`] samples of one part: what a killed run loses at most. Parts are counted in that measure,
+/// whatever is embedded at once.
 const PART: u64 = 8;
 
 /// What model and samples embeddings are of.
@@ -41,7 +42,7 @@ pub(crate) fn samples_of(origin: &Origin) -> Result<Dataset, Error> {
 /// If too many samples are damaged, none has any of the model's modalities, or the file cannot be
 /// written.
 pub fn embed_to_file(
-    model: &impl Embedder,
+    model: &AnyModel,
     data: &Prepared,
     origin: Origin,
     out: &Path,
@@ -51,13 +52,15 @@ pub fn embed_to_file(
     let mut parts = EmbeddingParts::open(out, origin)?;
     let samples_until = |batches: u64| (batches as usize * EMBEDDING_BATCH).min(dataset.len());
     progress(samples_until(parts.done()), dataset.len());
-    let mut batches = data.sequential_from(EMBEDDING_BATCH, parts.done()).peekable();
+    let batch = model.embedding_batch();
+    let each = (batch / EMBEDDING_BATCH) as u64;
+    let mut batches = data.sequential_from(batch, parts.done().div_ceil(each)).peekable();
     let (mut items, mut damaged) = (Vec::new(), 0);
     while let Some(loaded) = batches.next() {
         let loaded = loaded?;
         items.extend(items_of(model, dataset, &loaded));
         damaged += loaded.faults.len();
-        let end = loaded.step + 1;
+        let end = ((loaded.step + 1) * each).min(dataset.len().div_ceil(EMBEDDING_BATCH) as u64);
         progress(samples_until(end), dataset.len());
         if end % PART == 0 || batches.peek().is_none() {
             parts.add(end, std::mem::take(&mut items), std::mem::take(&mut damaged))?;

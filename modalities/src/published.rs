@@ -1,6 +1,6 @@
 //! What a published model is given of a sample, prepared as the library that it was published for prepares it.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use ndarray::{ArrayD, Axis, IxDyn};
 use sensorium_contract::{Array, Arrays, Fault, Head, Item, Masked, Modality, Rng, Sample, Value};
@@ -89,25 +89,60 @@ fn row(array: &Array, most: usize) -> Array {
     }
 }
 
-/// The rows of a batch by their length, and the array of those rows without padding.
-pub fn by_length(arrays: &Arrays) -> Vec<(Vec<usize>, Array)> {
+/// Most tokens of rows that are answered together, padding included.
+const GROUP_TOKENS: usize = 1 << 14;
+
+/// Rows of a batch that are answered together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Their numbers.
+    pub rows: Vec<usize>,
+    /// `[rows, longest, …]`, zeros at the end of those that are shorter.
+    pub input: Array,
+    /// How much of each row is real.
+    pub lengths: Vec<usize>,
+}
+
+/// A batch in groups: of rows of one length, or where lengths may mix of rows that are at least half as long as the
+/// longest.
+pub fn groups(arrays: &Arrays, mix: bool) -> Vec<Group> {
     let Some((_, input)) = arrays.iter().find(|(name, _)| *name == INPUT) else { return Vec::new() };
     let (rows, most) = (input.shape()[0], input.shape()[1]);
     let length = |row: usize| match arrays.contains(LENGTHS) {
         true => arrays.i64(LENGTHS)[[row]] as usize,
         false => most,
     };
-    let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    (0..rows).for_each(|row| lengths.entry(length(row)).or_default().push(row));
-    let cut = |(length, rows): (usize, Vec<usize>)| {
-        let array = match input.select(&rows) {
-            Array::F32(array) => Array::F32(array.slice_axis(Axis(1), (0..length).into()).to_owned()),
-            Array::I64(array) => Array::I64(array.slice_axis(Axis(1), (0..length).into()).to_owned()),
-            Array::Bool(array) => Array::Bool(array.slice_axis(Axis(1), (0..length).into()).to_owned()),
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.sort_by_key(|&row| length(row));
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for row in order {
+        let fits = |group: &&mut Vec<usize>| {
+            let (shortest, longest) = (length(group[0]), length(row));
+            shortest == longest || mix && longest <= 2 * shortest && (group.len() + 1) * longest <= GROUP_TOKENS
         };
-        (rows, array)
+        match groups.last_mut().filter(fits) {
+            Some(group) => group.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+    let group = |rows: Vec<usize>| {
+        let lengths: Vec<usize> = rows.iter().map(|&row| length(row)).collect();
+        let input = until(input.select(&rows), lengths.last().copied().unwrap_or(0));
+        Group { rows, input, lengths }
     };
-    lengths.into_iter().map(cut).collect()
+    groups.into_iter().map(group).collect()
+}
+
+/// The first `length` entries of the second axis.
+fn until(array: Array, length: usize) -> Array {
+    fn cut<T: Clone>(array: &ArrayD<T>, length: usize) -> ArrayD<T> {
+        array.slice_axis(Axis(1), (0..length).into()).to_owned()
+    }
+    match array {
+        Array::F32(array) => Array::F32(cut(&array, length)),
+        Array::I64(array) => Array::I64(cut(&array, length)),
+        Array::Bool(array) => Array::Bool(cut(&array, length)),
+    }
 }
 
 /// A field's bytes.
@@ -150,11 +185,26 @@ mod tests {
         let items: Vec<Item> = ["abc", "a", "xyz"].map(|text| item(text).unwrap()).into();
         let arrays = modality.collate(&items);
         assert_eq!(arrays.i64(INPUT).shape(), [3, 3]);
-        let groups = by_length(&arrays);
-        assert_eq!(
-            groups.iter().map(|(rows, array)| (rows.clone(), array.shape().to_vec())).collect::<Vec<_>>(),
-            [(vec![1], vec![1, 1]), (vec![0, 2], vec![2, 3])]
-        );
+        let shapes = |mix| {
+            let shape = |group: Group| (group.rows, group.input.shape().to_vec(), group.lengths);
+            groups(&arrays, mix).into_iter().map(shape).collect::<Vec<_>>()
+        };
+        assert_eq!(shapes(false), [(vec![1], vec![1, 1], vec![1]), (vec![0, 2], vec![2, 3], vec![3, 3])]);
+        assert_eq!(shapes(true), shapes(false));
         assert!(!modality.collate(&items[..1]).contains(LENGTHS));
+    }
+
+    #[test]
+    fn lengths_mix_where_padding_is_less_than_half() {
+        let modality = Published { field: "text".to_owned(), reader: Letters };
+        let item = |length: usize| {
+            let fields = [("text".to_owned(), Value::Text("a".repeat(length)))].into();
+            modality.decode(&Sample { key: String::new(), fields }).unwrap().unwrap()
+        };
+        let arrays = modality.collate(&[9, 4, 2, 1, 8, 3, 5].map(item));
+        let found: Vec<_> = groups(&arrays, true).into_iter().map(|group| (group.rows, group.lengths)).collect();
+        assert_eq!(found, [(vec![3, 2], vec![1, 2]), (vec![5, 1, 6], vec![3, 4, 5]), (vec![4, 0], vec![8, 9])]);
+        let long = Arrays::default().with(INPUT, Array::I64(ArrayD::zeros(vec![5, GROUP_TOKENS / 2])));
+        assert_eq!(groups(&long, true).len(), 1, "one length needs no padding");
     }
 }

@@ -8,10 +8,10 @@ mod text;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::tensor::Device;
-use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, Ix3};
+use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Ix2, Ix3, s};
 use sensorium_contract::{Array, Arrays, Batch, Embedder, Embeddings, Modality, Name, Part, Pool, Preparation};
 use sensorium_families::{Checkpoint, Content, FamilyError, Reads};
-use sensorium_modalities::published::{Published as Prepared, by_length};
+use sensorium_modalities::published::{Group, Published as Prepared, groups};
 use serde_json::Value;
 
 use crate::{Error, Reading};
@@ -83,7 +83,8 @@ impl Published {
                 (modality(reads, sounds), Array::F32(ArrayD::zeros(shape)))
             }
         };
-        self.answer(&reads, largest).map_err(|error| {
+        let lengths = vec![largest.shape()[1]];
+        self.answer(&reads, Group { rows: vec![0], input: largest, lengths }).map_err(|error| {
             let problem = format!("its preprocessing of {name}s does not fit the model: {error}");
             Error::Preprocessing { path: directory.to_owned(), problem }
         })?;
@@ -111,12 +112,13 @@ impl Published {
         &self.preparation
     }
 
-    /// Vectors of length 1, `[rows, embedding]`. Inputs of one length are answered at a time: no padding is computed,
-    /// and none changes a vector.
+    /// Vectors of length 1, `[rows, embedding]`. Inputs are answered in groups of one length, or of similar ones where
+    /// the network leaves padding out: none is computed, and none changes a vector.
     fn vectors(&self, reads: &Reads, arrays: &Arrays, rows: usize) -> Result<Array2<f32>, FamilyError> {
         let mut vectors = Array2::zeros((rows, 0));
-        for (rows, input) in by_length(arrays) {
-            let found = self.answer(reads, input)?;
+        for group in groups(arrays, reads.mixes_lengths) {
+            let rows = group.rows.clone();
+            let found = self.answer(reads, group)?;
             if vectors.ncols() == 0 {
                 vectors = Array2::zeros((vectors.nrows(), found.ncols()));
             }
@@ -125,19 +127,26 @@ impl Published {
         Ok(vectors)
     }
 
-    fn answer(&self, reads: &Reads, input: Array) -> Result<Array2<f32>, FamilyError> {
+    fn answer(&self, reads: &Reads, group: Group) -> Result<Array2<f32>, FamilyError> {
+        let Group { input, lengths, .. } = group;
         let input_name = match reads.content {
             Content::Text | Content::FilledText => "input_ids",
             Content::Picture => "pixel_values",
             Content::Spectrogram | Content::Samples => "input_values",
         };
-        let answers = self.checkpoint.forward(&BTreeMap::from([(input_name.to_owned(), input)]))?;
-        let own = reads.vectors.iter().find_map(|name| match answers.get(*name)? {
-            Array::F32(vectors) => vectors.clone().into_dimensionality::<Ix2>().ok(),
+        let mut inputs = BTreeMap::from([(input_name.to_owned(), input)]);
+        if let Some(mask) = mask(&lengths) {
+            inputs.insert("attention_mask".to_owned(), Array::Bool(mask.into_dyn()));
+        }
+        let mut answers = self.checkpoint.vectors(&inputs)?;
+        let own = reads.vectors.iter().find_map(|name| match answers.remove(*name)? {
+            Array::F32(vectors) => vectors.into_dimensionality::<Ix2>().ok(),
             _ => None,
         });
-        let tokens = || match answers.get("last_hidden_state")? {
-            Array::F32(tokens) => Some(pooled(&tokens.clone().into_dimensionality::<Ix3>().ok()?, self.pool_of(reads))),
+        let tokens = || match answers.remove("last_hidden_state")? {
+            Array::F32(tokens) => {
+                Some(pooled(&tokens.into_dimensionality::<Ix3>().ok()?, &lengths, self.pool_of(reads)))
+            }
             _ => None,
         };
         // A family that says it reads something answers one of the two.
@@ -179,14 +188,26 @@ fn modality<R: sensorium_modalities::published::Reader + 'static>(reads: Reads, 
     Arc::new(Prepared { field: field(reads.content).to_owned(), reader })
 }
 
-/// `[rows, tokens, width]`, all tokens real → `[rows, width]`
-fn pooled(tokens: &Array3<f32>, pool: Pool) -> Array2<f32> {
-    let (_, count, _) = tokens.dim();
-    match pool {
-        Pool::Class => tokens.index_axis(Axis(1), 0).to_owned(),
-        Pool::Last => tokens.index_axis(Axis(1), count - 1).to_owned(),
-        Pool::Mean => tokens.sum_axis(Axis(1)) / count as f32,
+/// What is real, `[rows, tokens]`; nothing if all is.
+fn mask(lengths: &[usize]) -> Option<Array2<bool>> {
+    let longest = lengths.iter().copied().max()?;
+    let mask = || Array2::from_shape_fn((lengths.len(), longest), |(row, token)| token < lengths[row]);
+    lengths.iter().any(|&length| length < longest).then(mask)
+}
+
+/// `[rows, tokens, width]`, of each row the first ones real → `[rows, width]`
+fn pooled(tokens: &Array3<f32>, lengths: &[usize], pool: Pool) -> Array2<f32> {
+    let (rows, _, width) = tokens.dim();
+    let mut vectors = Array2::zeros((rows, width));
+    for ((tokens, &length), mut vector) in tokens.outer_iter().zip(lengths).zip(vectors.rows_mut()) {
+        let vector_of: Array1<f32> = match pool {
+            Pool::Class => tokens.row(0).to_owned(),
+            Pool::Last => tokens.row(length - 1).to_owned(),
+            Pool::Mean => tokens.slice(s![..length, ..]).sum_axis(Axis(0)) / length as f32,
+        };
+        vector.assign(&vector_of);
     }
+    vectors
 }
 
 fn unit(mut vectors: Array2<f32>) -> Array2<f32> {

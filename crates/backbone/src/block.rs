@@ -122,6 +122,7 @@ impl Block {
         let options = BlockOptions {
             heads: config.heads,
             causal: config.attention == Attention::Causal,
+            norms: config.norm_place,
             activation: config.activation,
             epsilon: config.epsilon,
         };

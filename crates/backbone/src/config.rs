@@ -1,5 +1,5 @@
 use sensorium_contract::Attention;
-use sensorium_kernels::Activation;
+use sensorium_kernels::{Activation, NormPlace};
 use serde::{Deserialize, Serialize};
 
 /// Which normalisation.
@@ -11,17 +11,6 @@ pub enum NormKind {
     Layer,
     /// To mean square 1, with a scale (Zhang and Sennrich 2019).
     Rms,
-}
-
-/// Where a block normalises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NormPlace {
-    /// What enters attention and the feed-forward; the trunk ends in one more norm (GPT-2, ViT).
-    #[default]
-    Before,
-    /// The sum after attention and after the feed-forward (Vaswani et al. 2017, BERT).
-    After,
 }
 
 /// Positions that attention itself knows. Learned and sinusoidal ones are in the tokens already.
@@ -223,12 +212,12 @@ impl TransformerConfig {
         self.score_scale.unwrap_or_else(|| (self.head_width() as f64).powf(-0.5))
     }
 
-    /// Whether it is the block that `kernels` fuses: norms before, no positions, no groups, no gates.
+    /// Whether it is the block that `kernels` fuses: no positions, no groups, no gates.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, .. } = *self;
-        let plain = Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, ..Self::default() };
+        let Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, norm_place, .. } = *self;
+        let free = Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, ..Self::default() };
         // A missing bias is one of zeros.
-        *self == Self { biases: self.biases, ..plain } && width.is_multiple_of(heads)
+        *self == Self { norm_place, biases: self.biases, ..free } && width.is_multiple_of(heads)
     }
 
     /// Whether `kernels` fuses its self-attention: as many key heads as heads, nothing added or turned.

@@ -3,6 +3,7 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 use sensorium_contract::Seed;
+use sensorium_kernels::logits;
 
 use crate::{Draw, param};
 
@@ -31,10 +32,8 @@ impl Embedding {
         self.weight.lazy_shape()[0]
     }
 
-    /// How well each value's vector fits, `[rows, tokens, width]` → `[rows, tokens, values]`.
-    pub fn logits(&self, x: Tensor<3>) -> Tensor<3> {
-        let [rows, tokens, width] = x.dims();
-        let [values, _] = self.weight.dims();
-        x.reshape([rows * tokens, width]).matmul(self.weight.val().transpose()).reshape([rows, tokens, values])
+    /// How well each value's vector fits, `[rows, tokens, width]` → `[rows, tokens, values]`; `bias` `[values]`.
+    pub fn logits(&self, x: Tensor<3>, bias: Option<Tensor<1>>) -> Tensor<3> {
+        logits(x, self.weight.val(), bias)
     }
 }

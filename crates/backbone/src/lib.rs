@@ -14,11 +14,12 @@ mod transformer;
 
 pub use block::Block;
 pub use cache::Cache;
-pub use config::{Biases, NormKind, NormPlace, Positions, RotaryScaling, TransformerConfig};
+pub use config::{Biases, NormKind, Positions, RotaryScaling, TransformerConfig};
 pub use cross::{CrossAttention, Memory};
 pub use embedding::Embedding;
 pub use init::{Draw, param};
 pub use linear::Linear;
 pub use norm::Norm;
 pub(crate) use positions::Rotation;
+pub use sensorium_kernels::NormPlace;
 pub use transformer::Transformer;

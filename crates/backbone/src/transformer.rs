@@ -47,17 +47,20 @@ impl Transformer {
     /// Tokens to features.
     pub fn forward(&self, tokens: Tokens) -> Features {
         let Tokens { values, mask, segments } = tokens;
-        let around = Around { mask: mask.as_ref(), answers_hidden: false, ..Around::default() };
-        let values = self.through(values, around, None); // [rows, tokens, width]
+        let values = self.run_real(values, mask.as_ref()); // [rows, tokens, width]
         let tokens = Tokens { values, mask, segments };
         let pooled = tokens.pool();
         Features { tokens, pooled }
     }
 
-    /// `[rows, tokens, width]` → the same. `mask` `[rows, tokens]` is true where a token is real; `memory` is
-    /// what a decoder's cross-attention reads. Other than [`Transformer::forward`], which gives nothing of
-    /// meaning there and is faster, it answers at hidden tokens as the reference implementations do: such a
-    /// token sees the real ones.
+    /// `[rows, tokens, width]` → the same, without meaning at hidden tokens, which are left out. `mask`
+    /// `[rows, tokens]` is true where a token is real.
+    pub fn run_real(&self, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>) -> Tensor<3> {
+        self.through(x, Around { mask, answers_hidden: false, ..Around::default() }, None)
+    }
+
+    /// As [`Transformer::run_real`], but slower where tokens are hidden: it answers there as the reference
+    /// implementations do, and such a token sees the real ones. `memory` is what a decoder's cross-attention reads.
     pub fn run(&self, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>, memory: Option<&Memory>) -> Tensor<3> {
         self.through(x, Around { mask, memory, ..Around::default() }, None)
     }

@@ -151,7 +151,7 @@ impl Family for Ast {
     }
 
     fn reads(&self) -> Vec<Reads> {
-        vec![Reads { content: Content::Spectrogram, vectors: &["pooler_output"] }]
+        vec![Reads { content: Content::Spectrogram, vectors: &["pooler_output"], mixes_lengths: false }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

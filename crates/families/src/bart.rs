@@ -264,11 +264,7 @@ impl Bart {
 
     /// `[rows, tokens, width]` → `[rows, tokens, vocabulary]`
     fn logits(&self, x: Tensor<3>) -> Tensor<3> {
-        let logits = self.words.logits(x);
-        match &self.bias {
-            Some(bias) => logits + bias.val().unsqueeze(),
-            None => logits,
-        }
+        self.words.logits(x, self.bias.as_ref().map(|bias| bias.val().reshape([self.vocabulary])))
     }
 
     /// The scores of labels from where the encoder read the last end token, `[rows, tokens, width]` → `[rows, labels]`

@@ -213,14 +213,14 @@ impl Family for Bert {
         let positions = within("input_ids", counting(shape), self.embeddings.positions.as_ref())?;
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: vec![inputs.tensor(&types)] };
         let x = self.embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
-        let x = self.trunk.run(x, mask.as_ref(), None);
+        let x = inputs.through(&self.trunk, x, mask.as_ref());
         let pooled = self.pooler.as_ref().map(|pooler| pooler.forward(first_token(x.clone())).tanh()); // [rows, width]
-        let answers = match (&self.predictions, &self.next_sentence, &pooled) {
-            (Some(head), Some(next), Some(pooled)) => Answers::default()
-                .with("prediction_logits", head.forward(x.clone(), &self.embeddings.words))
+        let scores = inputs.scores(self.predictions.as_ref(), &x, &self.embeddings.words)?;
+        let answers = match (scores, &self.next_sentence, &pooled) {
+            (Some(scores), Some(next), Some(pooled)) => Answers::default()
+                .with("prediction_logits", scores)
                 .with("seq_relationship_logits", next.forward::<2>(pooled.clone())),
-            (Some(head), ..) => Answers::default().with("logits", head.forward(x.clone(), &self.embeddings.words)),
-            (None, ..) => Answers::default(),
+            (scores, ..) => Answers::default().with_some("logits", scores),
         };
         Ok(answers.with("last_hidden_state", x).with_some::<2>("pooler_output", pooled))
     }

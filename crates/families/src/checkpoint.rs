@@ -56,6 +56,15 @@ impl Checkpoint {
         Ok(self.network.forward(&Inputs::new(inputs, &device))?.arrays())
     }
 
+    /// As [`Checkpoint::forward`], where vectors are wanted and nothing else: hidden tokens are left out and have
+    /// answers without meaning, and words have no scores.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::forward`].
+    pub fn vectors(&self, inputs: &BTreeMap<String, Array>) -> Result<BTreeMap<String, Array>, FamilyError> {
+        Ok(self.network.forward(&Inputs::new(inputs, &self.network.device()).for_vectors())?.arrays())
+    }
+
     /// The answers as tensors, with their graph.
     ///
     /// # Errors

@@ -252,7 +252,7 @@ impl ClipText {
         let positions = within("input_ids", counting(shape), self.embeddings.positions.as_ref())?;
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: Vec::new() };
         let x = self.embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
-        let hidden = self.trunk.run(x, mask.as_ref(), None);
+        let hidden = inputs.through(&self.trunk, x, mask.as_ref());
         let ends = inputs.tensor(&ends(&ids, self.end));
         Ok(Side { pooled: at(hidden.clone(), ends), hidden })
     }

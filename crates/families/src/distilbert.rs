@@ -176,8 +176,8 @@ impl Family for DistilBert {
         let positions = within("input_ids", counting(shape), self.embeddings.positions.as_ref())?;
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: Vec::new() };
         let x = self.embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
-        let x = self.trunk.run(x, mask.as_ref(), None);
-        let logits = self.head.as_ref().map(|head| head.forward(x.clone(), &self.embeddings.words));
+        let x = inputs.through(&self.trunk, x, mask.as_ref());
+        let logits = inputs.scores(self.head.as_ref(), &x, &self.embeddings.words)?;
         Ok(Answers::default().with_some("logits", logits).with("last_hidden_state", x))
     }
 }

@@ -216,7 +216,7 @@ impl Family for Esm {
     }
 
     fn reads(&self) -> Vec<Reads> {
-        vec![Reads::TOKENS]
+        vec![Reads { mixes_lengths: false, ..Reads::TOKENS }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

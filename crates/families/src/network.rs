@@ -21,6 +21,9 @@ pub struct Reads {
     /// The answers that are its vectors `[rows, embedding]`, the best first. Where it gives none of them, its tokens
     /// (`last_hidden_state`) are to be pooled.
     pub vectors: &'static [&'static str],
+    /// Whether inputs of different lengths go through together at no cost, what fills them up hidden by an
+    /// `attention_mask`.
+    pub mixes_lengths: bool,
 }
 
 /// What a network is given.
@@ -40,11 +43,13 @@ pub enum Content {
 
 impl Reads {
     /// Texts, whose tokens are pooled.
-    pub(crate) const TOKENS: Self = Self { content: Content::Text, vectors: &[] };
+    pub(crate) const TOKENS: Self = Self { content: Content::Text, vectors: &[], mixes_lengths: true };
     /// Texts with a vector of their own.
-    pub(crate) const TEXT: Self = Self { content: Content::Text, vectors: &["text_embeds", "pooler_output"] };
+    pub(crate) const TEXT: Self =
+        Self { content: Content::Text, vectors: &["text_embeds", "pooler_output"], mixes_lengths: true };
     /// Pictures with a vector of their own.
-    pub(crate) const PICTURE: Self = Self { content: Content::Picture, vectors: &["image_embeds", "pooler_output"] };
+    pub(crate) const PICTURE: Self =
+        Self { content: Content::Picture, vectors: &["image_embeds", "pooler_output"], mixes_lengths: false };
 }
 
 /// A published system: its configuration, its tensors' names, and the way from inputs to answers.

@@ -171,7 +171,7 @@ impl Family for Roberta {
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let x = features(inputs, &self.embeddings, &self.trunk, self.pad)?; // [rows, tokens, width]
         let pooled = self.pooler.as_ref().map(|pooler| pooler.forward(first_token(x.clone())).tanh()); // [rows, width]
-        let logits = self.head.as_ref().map(|head| head.forward(x.clone(), &self.embeddings.words));
+        let logits = inputs.scores(self.head.as_ref(), &x, &self.embeddings.words)?;
         let answers = Answers::default().with_some("logits", logits).with_some("pooler_output", pooled);
         Ok(answers.with("last_hidden_state", x))
     }
@@ -191,7 +191,7 @@ pub(crate) fn features(
     let positions = within("input_ids", after_padding(&ids, pad), embeddings.positions.as_ref())?;
     let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: vec![inputs.tensor(&types)] };
     let x = embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
-    Ok(trunk.run(x, mask.as_ref(), None))
+    Ok(inputs.through(trunk, x, mask.as_ref()))
 }
 
 const POOLER: &str = "roberta.pooler.dense.weight";

@@ -69,6 +69,7 @@ impl Training {
         let part = batch.parts.get(&Self::part()).ok_or_else(|| FamilyError::input("inputs", "the batch has none"))?;
         let arrays = part.arrays.iter().map(|(name, array)| (name.to_owned(), array.clone())).collect();
         let inputs = Inputs::new(&arrays, &self.network.device());
+        let inputs = if self.task == Task::LabelledTokens { inputs.for_labels() } else { inputs };
         let answers = self.network.forward(&inputs)?;
         let (value, items) = self.task.loss(&answers, &inputs)?;
         Ok(Loss { parts: vec![LossPart { name: self.task.name().to_owned(), value, weight: 1.0, items }] })
@@ -150,8 +151,15 @@ fn pairs(inputs: &Inputs<'_>, name: &str) -> Result<Array2<i64>, FamilyError> {
         .map_err(|_| FamilyError::input(name, format!("expected [rows, tokens], found {shape:?}")))
 }
 
+/// The scores may be of all tokens, or of labelled ones alone.
 fn tokens(answers: &Answers, labels: &Array2<i64>) -> Result<(Tensor<1>, usize), FamilyError> {
-    labelled(answer(answers, "logits")?, labels)
+    let logits: Tensor<3> = answer(answers, "logits")?;
+    let [rows, tokens, _] = logits.dims();
+    let given: Vec<i64> = labels.iter().copied().filter(|&label| label != IGNORED).collect();
+    match Array2::from_shape_vec((1, given.len()), given) {
+        Ok(given) if (rows, tokens) == given.dim() => labelled(logits, &given),
+        _ => labelled(logits, labels),
+    }
 }
 
 fn labelled(logits: Tensor<3>, labels: &Array2<i64>) -> Result<(Tensor<1>, usize), FamilyError> {

@@ -4,22 +4,83 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Bool, Device, Int, Tensor};
 use ndarray::{Array2, ArrayD, IxDyn};
-use sensorium_backbone::Embedding;
+use sensorium_backbone::{Embedding, Transformer};
 use sensorium_contract::{Array, host_f32, tensor_bool, tensor_f32, tensor_i64};
+use sensorium_objectives::IGNORED;
 
-use crate::FamilyError;
+use crate::{FamilyError, parts::LanguageHead};
 
 /// Raw tensors, named as the reference implementation names them.
 #[derive(Clone, Debug)]
 pub struct Inputs<'a> {
     arrays: &'a BTreeMap<String, Array>,
     device: Device,
+    wanted: Wanted,
+}
+
+/// What the answers are for, so that nothing else is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// All that the reference implementation answers.
+    All,
+    /// Vectors alone: no scores of words, and no answers at hidden tokens.
+    Vectors,
+    /// Scores of words where `labels` names one.
+    Labelled,
 }
 
 impl<'a> Inputs<'a> {
     /// Inputs for a network whose parameters are on this device.
     pub fn new(arrays: &'a BTreeMap<String, Array>, device: &Device) -> Self {
-        Self { arrays, device: device.clone().inner() }
+        Self { arrays, device: device.clone().inner(), wanted: Wanted::All }
+    }
+
+    /// The same for a network of which vectors are wanted and nothing else.
+    #[must_use]
+    pub fn for_vectors(self) -> Self {
+        Self { wanted: Wanted::Vectors, ..self }
+    }
+
+    /// The same for a network whose scores of words are wanted where `labels` names one, and nowhere else.
+    #[must_use]
+    pub fn for_labels(self) -> Self {
+        Self { wanted: Wanted::Labelled, ..self }
+    }
+
+    /// Tokens through a trunk, `[rows, tokens, width]` → the same.
+    pub(crate) fn through(&self, trunk: &Transformer, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>) -> Tensor<3> {
+        match self.wanted {
+            Wanted::Vectors => trunk.run_real(x, mask),
+            Wanted::All | Wanted::Labelled => trunk.run(x, mask, None),
+        }
+    }
+
+    /// A head's scores of words, `[rows, tokens, vocabulary]`, or of labelled tokens alone `[1, labelled, vocabulary]`;
+    /// nothing if there is no head or none are wanted.
+    pub(crate) fn scores(
+        &self,
+        head: Option<&LanguageHead>,
+        x: &Tensor<3>,
+        words: &Embedding,
+    ) -> Result<Option<Tensor<3>>, FamilyError> {
+        let Some(head) = head else { return Ok(None) };
+        let x = match self.wanted {
+            Wanted::Vectors => return Ok(None),
+            Wanted::All => x.clone(),
+            Wanted::Labelled => {
+                let [rows, tokens, width] = x.dims();
+                let labels = self.integers("labels")?;
+                let places = (0_i64..).zip(&labels).filter(|(_, label)| **label != IGNORED).map(|(place, _)| place);
+                let places: Vec<i64> = places.collect();
+                if labels.shape() != [rows, tokens] || places.is_empty() {
+                    // What is wrong with them is said where they are compared.
+                    return Ok(Some(head.forward(x.clone(), words)));
+                }
+                let places = Tensor::from_data(&places[..], &x.device().inner());
+                x.clone().reshape([rows * tokens, width]).select(0, places).unsqueeze_dim(0) // [1, labelled, width]
+            }
+        };
+        Ok(Some(head.forward(x, words)))
     }
 
     /// Where tensors are made.

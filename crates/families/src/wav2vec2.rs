@@ -256,7 +256,7 @@ impl Family for Wav2Vec2 {
     }
 
     fn reads(&self) -> Vec<Reads> {
-        vec![Reads { content: Content::Samples, vectors: &[] }]
+        vec![Reads { content: Content::Samples, vectors: &[], mixes_lengths: false }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

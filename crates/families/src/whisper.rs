@@ -260,7 +260,7 @@ impl Family for Whisper {
         let x = embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
         let x = trunk.run(x, mask.as_ref(), Some(&memory));
         Ok(Answers::default()
-            .with("logits", embeddings.words.logits(x.clone()))
+            .with("logits", embeddings.words.logits(x.clone(), None))
             .with("last_hidden_state", x)
             .with("encoder_last_hidden_state", memory.values))
     }
@@ -275,7 +275,7 @@ impl Generates for Whisper {
         let Decoder { embeddings, trunk } = self.decoder.as_ref().ok_or_else(no_head)?;
         let x = reading.embed(embeddings, ids)?; // [rows, tokens, width]
         let x = trunk.step(x, None, reading.memory.as_ref(), &mut reading.cache);
-        Ok(of_one(embeddings.words.logits(last_token(x))))
+        Ok(of_one(embeddings.words.logits(last_token(x), None)))
     }
 }
 

@@ -1,13 +1,14 @@
 use burn::tensor::{Bool, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::{Activation, AttentionOptions, attention, bias_activation, coverage::Operation, flex, layer_norm, linear};
 
 /// The parameters of one block.
 #[derive(Clone, Debug)]
 pub struct BlockWeights {
-    /// Scale of the norm before attention, `[width]`.
+    /// Scale of attention's norm, `[width]`.
     pub norm1_gamma: Tensor<1>,
-    /// Shift of the norm before attention, `[width]`.
+    /// Shift of attention's norm, `[width]`.
     pub norm1_beta: Tensor<1>,
     /// Queries, keys and values beside each other, `[width, 3 · width]`.
     pub qkv_weight: Tensor<2>,
@@ -17,9 +18,9 @@ pub struct BlockWeights {
     pub out_weight: Tensor<2>,
     /// `[width]`
     pub out_bias: Tensor<1>,
-    /// Scale of the norm before the feed-forward, `[width]`.
+    /// Scale of the feed-forward's norm, `[width]`.
     pub norm2_gamma: Tensor<1>,
-    /// Shift of the norm before the feed-forward, `[width]`.
+    /// Shift of the feed-forward's norm, `[width]`.
     pub norm2_beta: Tensor<1>,
     /// Into the feed-forward, `[width, hidden]`.
     pub up_weight: Tensor<2>,
@@ -47,6 +48,17 @@ impl BlockWeights {
     }
 }
 
+/// Where a block normalises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormPlace {
+    /// What enters attention and the feed-forward; the trunk ends in one more norm (GPT-2, ViT).
+    #[default]
+    Before,
+    /// The sum after attention and after the feed-forward (Vaswani et al. 2017, BERT).
+    After,
+}
+
 /// What a block needs to know beside its tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BlockOptions {
@@ -54,13 +66,16 @@ pub struct BlockOptions {
     pub heads: usize,
     /// Whether a token sees only itself and those before it.
     pub causal: bool,
+    /// Where both norms stand.
+    pub norms: NormPlace,
     /// Of the feed-forward.
     pub activation: Activation,
     /// Added to the variances of both norms.
     pub epsilon: f64,
 }
 
-/// A whole pre-norm Transformer block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`.
+/// A whole Transformer block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; or, with the norms after,
+/// `norm(x + attention(x))`, then `norm(x + feed_forward(x))`.
 ///
 /// Hidden tokens never influence real ones. What comes out at a hidden position is finite, and
 /// without meaning.
@@ -83,13 +98,28 @@ pub(crate) fn composed(
     weights: BlockWeights,
     options: BlockOptions,
 ) -> Tensor<3> {
-    let BlockOptions { heads, causal, activation, epsilon } = options;
+    let BlockOptions { heads, causal, activation, .. } = options;
     let w = weights;
-    let normed = layer_norm(x.clone(), w.norm1_gamma, w.norm1_beta, epsilon);
-    let qkv = linear(normed, w.qkv_weight, Some(w.qkv_bias)); // [rows, tokens, 3 · width]
-    let attended = attention(qkv, mask, AttentionOptions { heads, causal });
-    let x = x + linear(attended, w.out_weight, Some(w.out_bias));
-    let normed = layer_norm(x.clone(), w.norm2_gamma, w.norm2_beta, epsilon);
-    let hidden = bias_activation(linear(normed, w.up_weight, None), w.up_bias, activation); // [rows, tokens, hidden]
-    x + linear(hidden, w.down_weight, Some(w.down_bias))
+    let x = residual(x, [w.norm1_gamma, w.norm1_beta], options, |x| {
+        let qkv = linear(x, w.qkv_weight, Some(w.qkv_bias)); // [rows, tokens, 3 · width]
+        linear(attention(qkv, mask, AttentionOptions { heads, causal }), w.out_weight, Some(w.out_bias))
+    });
+    residual(x, [w.norm2_gamma, w.norm2_beta], options, |x| {
+        let hidden = bias_activation(linear(x, w.up_weight, None), w.up_bias, activation); // [rows, tokens, hidden]
+        linear(hidden, w.down_weight, Some(w.down_bias))
+    })
+}
+
+/// A half of the block, added to what enters it.
+fn residual(
+    x: Tensor<3>,
+    [gamma, beta]: [Tensor<1>; 2],
+    options: BlockOptions,
+    half: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Tensor<3> {
+    let norm = |x| layer_norm(x, gamma, beta, options.epsilon);
+    match options.norms {
+        NormPlace::Before => x.clone() + half(norm(x)),
+        NormPlace::After => norm(x.clone() + half(x)),
+    }
 }

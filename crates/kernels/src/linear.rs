@@ -25,3 +25,16 @@ pub(crate) fn composed(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>)
     };
     y.reshape([rows, tokens, out])
 }
+
+/// `x · tableᵀ + bias`: how well each row of a table fits.
+///
+/// # Shapes
+/// `x` `[rows, tokens, width]`, `table` `[values, width]`, `bias` `[values]` → `[rows, tokens, values]`
+pub fn logits(x: Tensor<3>, table: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
+    if let Some(output) = flex::logits(&x, &table, bias.as_ref()) {
+        Operation::Linear.count_fused();
+        return output;
+    }
+    Operation::Linear.count_composed();
+    composed(x, table.transpose(), bias)
+}

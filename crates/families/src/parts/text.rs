@@ -169,13 +169,11 @@ impl LanguageHead {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        let logits = match &self.decoder {
-            Some(decoder) => decoder.forward(x),
-            None => words.logits(x),
-        };
-        match &self.bias {
-            Some(bias) => logits + bias.val().unsqueeze(),
-            None => logits,
+        let bias = self.bias.as_ref().map(Param::val);
+        match (&self.decoder, bias) {
+            (None, bias) => words.logits(x, bias),
+            (Some(decoder), Some(bias)) => decoder.forward(x) + bias.unsqueeze(),
+            (Some(decoder), None) => decoder.forward(x),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use burn::tensor::Device;
+use ndarray::{Array2, s};
 use sensorium_contract::Array;
 use sensorium_state::read_arrays;
 
@@ -111,6 +112,33 @@ fn further_cases_agree() {
 #[test]
 fn published_forms_are_read() {
     all_agree("parity-published");
+}
+
+/// What fills up a text and who is beside it change no bit of its vectors.
+#[test]
+fn texts_of_several_lengths_have_the_vectors_of_each_alone() {
+    let Some(shared) = shared() else { return };
+    for family in ["bert", "roberta", "distilbert", "clap"] {
+        let path = shared.join("parity").join(family);
+        let checkpoint = Checkpoint::open(&path, &Device::flex()).unwrap();
+        let [inputs, _] = case(&path);
+        let Array::I64(ids) = &inputs["input_ids"] else { panic!("ids are integers") };
+        let (rows, tokens) = (ids.shape()[0], ids.shape()[1]);
+        let length = |row: usize| tokens - 2 * row % tokens;
+        let mask = Array2::from_shape_fn((rows, tokens), |(row, token)| token < length(row)).into_dyn();
+        let given = [("input_ids", Array::I64(ids.clone())), ("attention_mask", Array::Bool(mask))];
+        let features = |answers: BTreeMap<String, Array>| match &answers["last_hidden_state"] {
+            Array::F32(features) => features.clone(),
+            other => panic!("{other:?}"),
+        };
+        let together =
+            features(checkpoint.vectors(&given.map(|(name, array)| (name.to_owned(), array)).into()).unwrap());
+        for row in 0..rows {
+            let own = ids.slice(s![row..=row, ..length(row)]).to_owned().into_dyn();
+            let alone = features(checkpoint.forward(&[("input_ids".to_owned(), Array::I64(own))].into()).unwrap());
+            assert_eq!(together.slice(s![row..=row, ..length(row), ..]), alone.view(), "{family}");
+        }
+    }
 }
 
 /// What is loaded goes out again with the same bytes.

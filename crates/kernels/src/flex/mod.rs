@@ -59,18 +59,32 @@ pub(crate) fn bias_activation(x: &Tensor<3>, bias: &Tensor<1>, activation: Activ
 }
 
 pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<3>> {
+    product(linear::Linear { transposed: false }, weight.dims(), x, weight, bias)
+}
+
+pub(crate) fn logits(x: &Tensor<3>, table: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<3>> {
+    let [values, width] = table.dims();
+    product(linear::Linear { transposed: true }, [width, values], x, table, bias)
+}
+
+fn product(
+    operation: linear::Linear,
+    [inputs, outputs]: [usize; 2],
+    x: &Tensor<3>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+) -> Option<Tensor<3>> {
     let [rows, tokens, width] = x.dims();
-    let [inputs, outputs] = weight.dims();
     if !(fuses(Fusion::Operations) && accepts(x) && accepts(weight)) || rows * tokens < LEAST_ROWS || outputs == 0 {
         return None;
     }
     assert_eq!(width, inputs, "weight of another width");
     let [x, weight] = [x.clone().into_dispatch(), weight.clone().into_dispatch()];
     match bias {
-        None => Some(run(linear::Linear, [x, weight])),
+        None => Some(run(operation, [x, weight])),
         Some(bias) if accepts(bias) => {
             assert_eq!(bias.dims(), [outputs], "bias of another width");
-            Some(run(linear::Linear, [x, weight, bias.clone().into_dispatch()]))
+            Some(run(operation, [x, weight, bias.clone().into_dispatch()]))
         }
         Some(_) => None,
     }

@@ -5,6 +5,9 @@ use super::buffer::Buffer;
 /// Rows that a task takes at least, if it takes several samples, and at most, if it can.
 const TASK_ROWS: usize = 96;
 
+/// Rows that go through a product at most: more read a weight less often, fewer stay in the second cache.
+const PIECE_ROWS: usize = 128;
+
 /// The real tokens of a batch, and how they are shared out. Hidden tokens take no part in a block.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -117,7 +120,7 @@ pub(crate) fn at(rows: &Range<usize>, width: usize) -> Range<usize> {
 
 /// `rows` cut into nearly equal pieces that stay in the second cache.
 pub(crate) fn pieces(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let count = rows.div_ceil(TASK_ROWS).max(1);
+    let count = rows.div_ceil(PIECE_ROWS).max(1);
     let length = rows.div_ceil(count);
     (0..count).map(move |piece| piece * length..((piece + 1) * length).min(rows)).filter(|piece| !piece.is_empty())
 }

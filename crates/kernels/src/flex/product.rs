@@ -267,6 +267,10 @@ pub(crate) struct Product<'a> {
 /// first cache.
 const INNER_BLOCK: usize = 288;
 
+/// Numbers of the output that all inner indices are added to before the next columns' turn: they stay in the second
+/// cache from one block of inner indices to the next.
+const OUTPUT_BLOCK: usize = 48 * 1024;
+
 impl Product<'_> {
     /// Computes it.
     pub(crate) fn run(self) {
@@ -293,26 +297,29 @@ impl Kernel for Product<'_> {
         let width = 2 * S::LANES;
         let blocks = inner.div_ceil(INNER_BLOCK).max(1);
         let length = inner.div_ceil(blocks);
-        for k in (0..blocks).map(|block| block * length) {
-            let length = length.min(inner - k);
-            for (panel, column) in (0..*columns).step_by(width).enumerate() {
-                let place = Place {
-                    left: self.left.values.as_ptr().wrapping_add(k * self.left.column),
-                    row: self.left.row,
-                    column: self.left.column,
-                    panel: values[panel * inner * width + k * width..].as_ptr(),
-                    inner: length,
-                    output: self.output.start.wrapping_add(column),
-                    stride: self.output.stride,
-                    bias: match self.start {
-                        Start::Bias(bias) | Start::OutputAndBias(bias) if k == 0 => bias[column..].as_ptr(),
-                        _ => std::ptr::null(),
-                    },
-                    keep: k > 0 || matches!(self.start, Start::Output | Start::OutputAndBias(_)),
-                    count: width.min(columns - column),
-                };
-                // SAFETY: `Product::run` has checked that all of it is inside the slices.
-                unsafe { panel_product(s, place, self.rows) };
+        let group = (OUTPUT_BLOCK / self.rows / width).max(1) * width;
+        for first in (0..*columns).step_by(group) {
+            let group = first..(first + group).min(*columns);
+            for k in (0..blocks).map(|block| block * length) {
+                for column in group.clone().step_by(width) {
+                    let place = Place {
+                        left: self.left.values.as_ptr().wrapping_add(k * self.left.column),
+                        row: self.left.row,
+                        column: self.left.column,
+                        panel: values[column * inner + k * width..].as_ptr(),
+                        inner: length.min(inner - k),
+                        output: self.output.start.wrapping_add(column),
+                        stride: self.output.stride,
+                        bias: match self.start {
+                            Start::Bias(bias) | Start::OutputAndBias(bias) if k == 0 => bias[column..].as_ptr(),
+                            _ => std::ptr::null(),
+                        },
+                        keep: k > 0 || matches!(self.start, Start::Output | Start::OutputAndBias(_)),
+                        count: width.min(columns - column),
+                    };
+                    // SAFETY: `Product::run` has checked that all of it is inside the slices.
+                    unsafe { panel_product(s, place, self.rows) };
+                }
             }
         }
     }
@@ -494,7 +501,20 @@ mod tests {
     #[test]
     #[ignore = "a measurement"]
     fn speed() {
-        for (rows, inner, columns) in [(65, 192, 576), (65, 192, 192), (65, 192, 768), (65, 768, 192), (65, 32, 65)] {
+        for (rows, inner, columns) in [
+            (65, 192, 576),
+            (65, 192, 192),
+            (65, 192, 768),
+            (65, 768, 192),
+            (65, 32, 65),
+            (99, 384, 1536),
+            (99, 1536, 384),
+            (64, 768, 2304),
+            (64, 768, 768),
+            (64, 768, 3072),
+            (64, 3072, 768),
+            (96, 768, 30522),
+        ] {
             let (a, b) = (numbers(rows * inner, 1), numbers(inner * columns, 2));
             let panels = Panels::pack(Strided::rows(&b, columns), inner, columns);
             let mut output = vec![0.0; rows * columns];

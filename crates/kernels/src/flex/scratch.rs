@@ -9,7 +9,7 @@ use super::{attend, buffer::Buffer, product::Panels};
 pub(crate) struct Scratch {
     pub(crate) attention: attend::Scratch,
     pub(crate) panels: [Panels; 2],
-    pub(crate) rows: [Buffer; 8],
+    pub(crate) rows: [Buffer; 9],
 }
 
 /// Lends this thread's memory to `work`, which must not itself wait for other threads: one whose

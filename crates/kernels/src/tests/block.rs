@@ -2,7 +2,7 @@ use burn::tensor::{Bool, Tensor};
 
 use super::compare::{assert_close, mask, numbers, tensor, values};
 use crate::{
-    Activation, BlockOptions, BlockWeights,
+    Activation, BlockOptions, BlockWeights, NormPlace,
     block::{block, composed},
 };
 
@@ -16,8 +16,13 @@ struct Case {
 
 impl Case {
     fn new([rows, tokens, width, heads]: [usize; 4], causal: bool, activation: Activation) -> Self {
-        let options = BlockOptions { heads, causal, activation, epsilon: 1e-5 };
+        let options = BlockOptions { heads, causal, norms: NormPlace::Before, activation, epsilon: 1e-5 };
         Self { rows, tokens, width, hidden: 2 * width + 3, options }
+    }
+
+    /// The same with the norms elsewhere.
+    fn with(self, norms: NormPlace) -> Self {
+        Self { options: BlockOptions { norms, ..self.options }, ..self }
     }
 
     /// `x` and the parameters, all with gradients.
@@ -98,6 +103,8 @@ impl RequireGradAgain for Tensor<2> {
     }
 }
 
+const NORMS: [NormPlace; 2] = [NormPlace::Before, NormPlace::After];
+
 const SHAPES: [[usize; 4]; 8] = [
     [1, 1, 12, 1],
     [1, 3, 12, 3],
@@ -112,8 +119,8 @@ const SHAPES: [[usize; 4]; 8] = [
 #[test]
 fn equals_the_composed_form_in_all_shapes() {
     for shape in SHAPES {
-        for causal in [false, true] {
-            Case::new(shape, causal, Activation::Gelu).check(None);
+        for (causal, norms) in [false, true].into_iter().flat_map(|causal| NORMS.map(|norms| (causal, norms))) {
+            Case::new(shape, causal, Activation::Gelu).with(norms).check(None);
         }
     }
 }
@@ -124,9 +131,9 @@ fn equals_the_composed_form_under_masks() {
         let prefix = mask(rows, tokens, |row, token| token <= (row * 7) % tokens);
         let holes = mask(rows, tokens, |row, token| token == 0 || (row + token * 5) % 3 != 0);
         let all = mask(rows, tokens, |_, _| true);
-        for causal in [false, true] {
+        for (causal, norms) in [false, true].into_iter().flat_map(|causal| NORMS.map(|norms| (causal, norms))) {
             for mask in [&prefix, &holes, &all] {
-                Case::new(shape, causal, Activation::Gelu).check(Some(mask));
+                Case::new(shape, causal, Activation::Gelu).with(norms).check(Some(mask));
             }
         }
     }
@@ -137,8 +144,10 @@ fn equals_the_composed_form_with_other_instructions() {
     crate::flex::on_each_level(|| {
         for shape @ [rows, tokens, ..] in [[1, 1, 12, 1], [2, 65, 12, 2], [3, 5, 48, 6], [4, 35, 72, 2]] {
             let holes = mask(rows, tokens, |row, token| token == 0 || (row + token * 5) % 3 != 0);
-            Case::new(shape, true, Activation::Gelu).check(None);
-            Case::new(shape, false, Activation::Silu).check(Some(&holes));
+            for norms in NORMS {
+                Case::new(shape, true, Activation::Gelu).with(norms).check(None);
+                Case::new(shape, false, Activation::Silu).with(norms).check(Some(&holes));
+            }
         }
     });
 }
@@ -147,47 +156,57 @@ fn equals_the_composed_form_with_other_instructions() {
 fn equals_the_composed_form_for_all_activations() {
     use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu};
     for activation in [Gelu, GeluTanh, QuickGelu, Relu, Silu] {
-        Case::new([2, 9, 24, 2], false, activation).check(None);
+        NORMS.into_iter().for_each(|norms| Case::new([2, 9, 24, 2], false, activation).with(norms).check(None));
     }
 }
 
 #[test]
 fn a_sample_without_real_tokens_is_finite_and_harms_nobody() {
-    let case = Case::new([3, 4, 12, 2], false, Activation::Gelu);
-    let none = mask(3, 4, |row, _| row != 1);
-    case.check(Some(&none));
-    let nobody = mask(3, 4, |_, _| false);
-    for fused in [true, false] {
-        assert!(case.run(Some(&nobody), fused).iter().flatten().all(|x| x.is_finite()));
+    for norms in NORMS {
+        let case = Case::new([3, 4, 12, 2], false, Activation::Gelu).with(norms);
+        let none = mask(3, 4, |row, _| row != 1);
+        case.check(Some(&none));
+        let nobody = mask(3, 4, |_, _| false);
+        for fused in [true, false] {
+            assert!(case.run(Some(&nobody), fused).iter().flatten().all(|x| x.is_finite()));
+        }
     }
 }
 
 #[test]
 fn padding_and_neighbours_change_no_bit_of_a_real_token() {
-    let case = Case::new([1, 5, 48, 3], true, Activation::Gelu);
-    let (x, w) = case.inputs();
-    let alone = values(block(x.clone(), None, w.clone(), case.options));
-    let others = tensor([2, 9, 48], 77);
-    let padded = others.slice_assign([1..2, 0..5, 0..48], x);
-    let lengths = mask(2, 9, |row, token| token < [7, 5][row]);
-    let output = block(padded, Some(&lengths), w, case.options);
-    assert_eq!(values(output.slice([1..2, 0..5, 0..48])), alone);
+    for norms in NORMS {
+        let case = Case::new([1, 5, 48, 3], true, Activation::Gelu).with(norms);
+        let (x, w) = case.inputs();
+        let alone = values(block(x.clone(), None, w.clone(), case.options));
+        let others = tensor([2, 9, 48], 77);
+        let padded = others.slice_assign([1..2, 0..5, 0..48], x);
+        let lengths = mask(2, 9, |row, token| token < [7, 5][row]);
+        let output = block(padded, Some(&lengths), w, case.options);
+        assert_eq!(values(output.slice([1..2, 0..5, 0..48])), alone);
+    }
 }
 
 #[test]
 fn gives_the_same_bits_on_any_number_of_threads() {
-    let case = Case::new([7, 33, 48, 3], false, Activation::Gelu);
-    let lengths = mask(7, 33, |row, token| token < 10 + 3 * row);
-    let expected = case.run(Some(&lengths), true);
-    for threads in [1, 2, 3, 5] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        assert_eq!(pool.install(|| case.run(Some(&lengths), true)), expected, "{threads} threads");
+    for norms in NORMS {
+        let case = Case::new([7, 33, 48, 3], false, Activation::Gelu).with(norms);
+        let lengths = mask(7, 33, |row, token| token < 10 + 3 * row);
+        let expected = case.run(Some(&lengths), true);
+        for threads in [1, 2, 3, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            assert_eq!(pool.install(|| case.run(Some(&lengths), true)), expected, "{threads} threads");
+        }
     }
 }
 
 #[test]
 fn gradients_equal_finite_differences() {
-    let case = Case::new([2, 3, 6, 2], true, Activation::GeluTanh);
+    NORMS.into_iter().for_each(check_gradients);
+}
+
+fn check_gradients(norms: NormPlace) {
+    let case = Case::new([2, 3, 6, 2], true, Activation::GeluTanh).with(norms);
     let gradients = case.run(None, true);
     let (x, w) = case.inputs();
     let weights = tensor([2, 3, 6], 14);
@@ -210,7 +229,7 @@ fn gradients_equal_finite_differences() {
 #[test]
 #[ignore = "a measurement"]
 fn speed() {
-    let options = BlockOptions { heads: 3, causal: false, activation: Activation::Gelu, epsilon: 1e-5 };
+    let options = Case::new([16, 65, 192, 3], false, Activation::Gelu).options;
     let case = Case { rows: 16, tokens: 65, width: 192, hidden: 768, options };
     let (x, w) = case.inputs();
     let mut best = [f64::INFINITY; 2];

@@ -3,7 +3,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 use super::compare::{assert_close, device, mask, numbers, tensor, values};
 use crate::{
     Activation, AdamwOptions, AttentionOptions, adamw, adamw_step, attention, bias_activation, cross_entropy, flex,
-    layer_norm, linear, squared_norm,
+    layer_norm, linear, logits, squared_norm,
 };
 
 const SHAPES: [[usize; 3]; 6] = [[1, 1, 12], [1, 3, 12], [2, 65, 48], [3, 5, 192], [33, 17, 36], [2, 300, 24]];
@@ -76,6 +76,25 @@ fn linear_equals_its_composed_form() {
                     with_gradients(output, [&x], [bias.as_ref(), None], Some(&weight))
                 };
                 assert_all_close(&format!("{shape:?} {outputs} {biased}"), &run(linear), &run(crate::linear::composed));
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_equal_their_composed_form() {
+    for shape @ [_, _, width] in SHAPES {
+        for values in [1, 31, 200] {
+            for biased in [true, false] {
+                let run = |function: fn(Tensor<3>, Tensor<2>, Option<Tensor<1>>) -> Tensor<3>| {
+                    let x = tensor(shape, 1).require_grad();
+                    let table = tensor([values, width], 2).require_grad();
+                    let bias = biased.then(|| tensor([values], 3).require_grad());
+                    let output = function(x.clone(), table.clone(), bias.clone());
+                    with_gradients(output, [&x], [bias.as_ref(), None], Some(&table))
+                };
+                let composed = |x, table: Tensor<2>, bias| crate::linear::composed(x, table.transpose(), bias);
+                assert_all_close(&format!("{shape:?} {values} {biased}"), &run(logits), &run(composed));
             }
         }
     }
@@ -184,6 +203,7 @@ fn operations_equal_their_composed_forms_with_other_instructions() {
         layer_norm_equals_its_composed_form();
         bias_activation_equals_its_composed_form();
         linear_equals_its_composed_form();
+        logits_equal_their_composed_form();
         cross_entropy_equals_its_composed_form();
         adamw_equals_its_composed_form_and_keeps_what_others_hold();
         squared_norm_is_the_sum_of_squares();

@@ -3,7 +3,11 @@ use std::ops::Range;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{Block, INPUTS, Saved, Weights, forward::product};
+use super::{
+    Block, INPUTS, Saved, Weights,
+    forward::product,
+    vectors::{Sums, Vectors},
+};
 use crate::flex::{
     activate,
     attend::Sample,
@@ -14,7 +18,7 @@ use crate::flex::{
     rows::{Norm, NormGradients, add_column_sums},
     scratch::{Scratch, with_scratch},
 };
-use crate::{AttentionOptions, BlockOptions};
+use crate::{AttentionOptions, BlockOptions, NormPlace};
 
 /// Numbers that a chunk of tasks leaves for the gradients of the weights: they stay in the third cache.
 const CHUNK: usize = 4 << 20;
@@ -49,14 +53,16 @@ struct Backward<'a> {
 /// The operands of the weights' gradients that are not kept from the forward pass, over the real
 /// tokens of a chunk.
 struct Operands {
-    normed1: Buffer,
+    /// What entered attention.
+    entered1: Buffer,
     dqkv: Buffer,
-    dmiddle: Buffer,
-    normed2: Buffer,
+    dsum1: Buffer,
+    /// What entered the feed-forward.
+    entered2: Buffer,
     dhidden: Buffer,
     active: Buffer,
-    /// The gradient of the output.
-    gradient: Buffer,
+    /// Empty where it is the gradient of the output as it lies.
+    dsum2: Buffer,
 }
 
 /// A task's part of all matrices.
@@ -67,47 +73,15 @@ struct Part<'a> {
     gradient: &'a [f32],
     dx: &'a mut [f32],
     saved: &'a Saved,
-    normed1: &'a mut [f32],
+    entered1: &'a mut [f32],
     dqkv: &'a mut [f32],
-    dmiddle: &'a mut [f32],
-    normed2: &'a mut [f32],
+    dsum1: &'a mut [f32],
+    entered2: &'a mut [f32],
     dhidden: &'a mut [f32],
     active: &'a mut [f32],
-    real_gradient: &'a mut [f32],
+    dsum2: &'a mut [f32],
     /// The task's share of the gradients of norms and biases.
     vectors: &'a mut [f32],
-}
-
-/// The gradients of norms and biases in one row of numbers.
-struct Vectors<'a> {
-    norm1_gamma: &'a mut [f32],
-    norm1_beta: &'a mut [f32],
-    qkv: &'a mut [f32],
-    out: &'a mut [f32],
-    norm2_gamma: &'a mut [f32],
-    norm2_beta: &'a mut [f32],
-    up: &'a mut [f32],
-    down: &'a mut [f32],
-}
-
-impl<'a> Vectors<'a> {
-    fn length(width: usize, hidden: usize) -> usize {
-        9 * width + hidden
-    }
-
-    fn of(mut rest: &'a mut [f32], width: usize, hidden: usize) -> Self {
-        let mut next = |count| take(&mut rest, count);
-        Self {
-            norm1_gamma: next(width),
-            norm1_beta: next(width),
-            qkv: next(3 * width),
-            out: next(width),
-            norm2_gamma: next(width),
-            norm2_beta: next(width),
-            up: next(hidden),
-            down: next(width),
-        }
-    }
 }
 
 /// The gradients of all inputs; those of the weights are empty where not wanted.
@@ -118,7 +92,7 @@ pub(super) fn run(
     gradient: &[f32],
     wanted: [bool; INPUTS],
 ) -> [Option<Buffer>; INPUTS] {
-    let (weights, x) = (Weights::of(inputs), numbers(&inputs[0]));
+    let (weights, x) = (Weights::of(inputs, block.options.norms), numbers(&inputs[0]));
     let (width, hidden) = (weights.width(), weights.hidden());
     let plan = &*block.plan;
     let backward = Backward { weights, packed: Packed::new(&weights), plan, options: block.options };
@@ -137,11 +111,18 @@ pub(super) fn run(
             let dx = take(&mut dx, samples * width);
             let vectors = take(&mut vectors, tasks.len() * Vectors::length(width, hidden));
             backward.parts(tasks, [x, gradient], saved, &mut operands, dx, vectors);
-            let chunk_gradient = backward.chunk_gradient(tasks, gradient, &operands);
-            backward.matrices(&rows, saved, &operands, chunk_gradient, &mut matrices);
+            let dsum2 = backward.dsum2(tasks, gradient, &operands);
+            backward.matrices(&rows, saved, &operands, dsum2, &mut matrices);
         }
     }
-    collect(dx, &mut vectors, matrices, width, hidden)
+    let [qkv, out, up, down] = matrices;
+    let sums = Sums::of(&vectors, [width, hidden], block.options.norms);
+    let [[gamma1, beta1], [gamma2, beta2]] = sums.norms;
+    [dx, gamma1, beta1, qkv, sums.qkv, out, sums.out, gamma2, beta2, up, sums.up, down, sums.down].map(Some)
+}
+
+fn gradients<'a>(dx: &'a mut [f32], [dgamma, dbeta]: &'a mut [&mut [f32]; 2]) -> NormGradients<'a> {
+    NormGradients { dx, dgamma, dbeta }
 }
 
 /// Consecutive tasks whose operands, `numbers` for each token, stay in the third cache.
@@ -157,53 +138,23 @@ fn chunks(tasks: &[Task], numbers: usize) -> impl Iterator<Item = &[Task]> {
     })
 }
 
-/// Sums the tasks' shares, always in the same order, and names everything.
-fn collect(
-    dx: Buffer,
-    vectors: &mut [f32],
-    matrices: [Buffer; 4],
-    width: usize,
-    hidden: usize,
-) -> [Option<Buffer>; INPUTS] {
-    let length = Vectors::length(width, hidden);
-    let mut sums = Buffer::zeros(length);
-    add_column_sums(vectors, &mut sums);
-    let sums = Vectors::of(&mut sums, width, hidden);
-    let vector = |values: &[f32]| {
-        let mut buffer = Buffer::new(values.len());
-        buffer.copy_from_slice(values);
-        Some(buffer)
-    };
-    let [qkv, out, up, down] = matrices.map(Some);
-    [
-        Some(dx),
-        vector(sums.norm1_gamma),
-        vector(sums.norm1_beta),
-        qkv,
-        vector(sums.qkv),
-        out,
-        vector(sums.out),
-        vector(sums.norm2_gamma),
-        vector(sums.norm2_beta),
-        up,
-        vector(sums.up),
-        down,
-        vector(sums.down),
-    ]
-}
-
 impl Backward<'_> {
     fn operands(&self, rows: usize) -> Operands {
         let (width, hidden) = (self.weights.width(), self.weights.hidden());
         Operands {
-            normed1: Buffer::new(rows * width),
+            entered1: Buffer::new(rows * width),
             dqkv: Buffer::new(rows * 3 * width),
-            dmiddle: Buffer::new(rows * width),
-            normed2: Buffer::new(rows * width),
+            dsum1: Buffer::new(rows * width),
+            entered2: Buffer::new(rows * width),
             dhidden: Buffer::new(rows * hidden),
             active: Buffer::new(rows * hidden),
-            gradient: Buffer::new(if self.plan.is_packed() { 0 } else { rows * width }),
+            dsum2: Buffer::new(if self.dsum2_is_gradient() { 0 } else { rows * width }),
         }
+    }
+
+    /// Whether the gradient of the last sum is that of the output as it lies.
+    fn dsum2_is_gradient(&self) -> bool {
+        self.plan.is_packed() && self.options.norms == NormPlace::Before
     }
 
     /// Everything but the gradients of matrices, one task a thread.
@@ -217,8 +168,8 @@ impl Backward<'_> {
         mut vectors: &'a mut [f32],
     ) {
         let (width, hidden, tokens) = (self.weights.width(), self.weights.hidden(), self.plan.tokens);
-        let Operands { normed1, dqkv, dmiddle, normed2, dhidden, active, gradient: real } = operands;
-        let mut rest: [&mut [f32]; 7] = [normed1, dqkv, dmiddle, normed2, dhidden, active, real];
+        let Operands { entered1, dqkv, dsum1, entered2, dhidden, active, dsum2 } = operands;
+        let mut rest: [&mut [f32]; 7] = [entered1, dqkv, dsum1, entered2, dhidden, active, dsum2];
         let part = |task: &'a Task| {
             let Task { samples, rows, .. } = task;
             let (samples, rows) = (at(samples, tokens * width), rows.len());
@@ -228,13 +179,13 @@ impl Backward<'_> {
                 gradient: &gradient[samples.clone()],
                 dx: take(&mut dx, samples.len()),
                 saved,
-                normed1: take(&mut rest[0], rows * width),
+                entered1: take(&mut rest[0], rows * width),
                 dqkv: take(&mut rest[1], rows * 3 * width),
-                dmiddle: take(&mut rest[2], rows * width),
-                normed2: take(&mut rest[3], rows * width),
+                dsum1: take(&mut rest[2], rows * width),
+                entered2: take(&mut rest[3], rows * width),
                 dhidden: take(&mut rest[4], rows * hidden),
                 active: take(&mut rest[5], rows * hidden),
-                real_gradient: take(&mut rest[6], if self.plan.is_packed() { 0 } else { rows * width }),
+                dsum2: take(&mut rest[6], if self.dsum2_is_gradient() { 0 } else { rows * width }),
                 vectors: take(&mut vectors, Vectors::length(width, hidden)),
             }
         };
@@ -242,10 +193,10 @@ impl Backward<'_> {
         parts.into_par_iter().with_max_len(1).for_each(|part| with_scratch(|scratch| self.task(part, scratch)));
     }
 
-    /// The gradient of the output over the chunk's real tokens.
-    fn chunk_gradient<'a>(&self, tasks: &[Task], gradient: &'a [f32], operands: &'a Operands) -> &'a [f32] {
-        if !self.plan.is_packed() {
-            return &operands.gradient;
+    /// The gradient of the last sum over the chunk's real tokens.
+    fn dsum2<'a>(&self, tasks: &[Task], gradient: &'a [f32], operands: &'a Operands) -> &'a [f32] {
+        if !self.dsum2_is_gradient() {
+            return &operands.dsum2;
         }
         let samples = tasks[0].samples.start..tasks[tasks.len() - 1].samples.end;
         &gradient[at(&samples, self.plan.tokens * self.weights.width())]
@@ -253,18 +204,16 @@ impl Backward<'_> {
 
     fn task(&self, mut part: Part, scratch: &mut Scratch) {
         let (width, hidden, rows) = (self.weights.width(), self.weights.hidden(), part.task.rows.len());
-        let Scratch { attention, rows: [x, real_dx, dattended, dnormed, real_gradient, ..], .. } = scratch;
+        let Scratch { attention, rows: [x, real_dx, dattended, dentered, real_gradient, ..], .. } = scratch;
         let x = self.plan.gather(part.task, part.x, width, x);
         let gradient = self.plan.gather(part.task, part.gradient, width, real_gradient);
-        if !self.plan.is_packed() {
-            part.real_gradient.copy_from_slice(gradient);
-        }
         let mut vectors = Vectors::of(std::mem::take(&mut part.vectors), width, hidden);
+        let dsum2 = self.last_sum(&mut part, gradient, &mut vectors);
         dattended.resize(rows * width);
         for piece in pieces(rows) {
-            self.feed_forward(&mut part, gradient, &piece, dnormed, &mut vectors);
+            self.feed_forward(&mut part, dsum2, &piece, dentered, &mut vectors);
             product(
-                &part.dmiddle[at(&piece, width)],
+                &part.dsum1[at(&piece, width)],
                 &self.packed.out,
                 &mut dattended[at(&piece, width)],
                 Start::Zero,
@@ -275,49 +224,98 @@ impl Backward<'_> {
             let gradient = &dattended[at(sequence, width)];
             self.sample(&part, sequence).backward(gradient, &mut part.dqkv[at(sequence, 3 * width)], attention);
         }
+        let dx = std::mem::take(&mut part.dx);
         real_dx.resize(if self.plan.is_packed() { 0 } else { rows * width });
         for piece in pieces(rows) {
-            let dx = if self.plan.is_packed() { &mut *part.dx } else { &mut **real_dx };
-            let dx = &mut dx[at(&piece, width)];
-            dx.copy_from_slice(&part.dmiddle[at(&piece, width)]);
-            dnormed.resize(piece.len() * width);
-            product(&part.dqkv[at(&piece, 3 * width)], &self.packed.qkv, dnormed, Start::Zero, piece.len());
-            let gradients = NormGradients { dx, dgamma: vectors.norm1_gamma, dbeta: vectors.norm1_beta };
-            let normed = &mut part.normed1[at(&piece, width)];
-            self.norm(&x[at(&piece, width)], self.weights.norm1).backward(dnormed, gradients, Some(normed));
+            let dx = if self.plan.is_packed() { &mut *dx } else { &mut **real_dx };
+            let ends = (&x[at(&piece, width)], &mut dx[at(&piece, width)]);
+            self.project(&mut part, ends, &piece, dentered, &mut vectors);
         }
         add_column_sums(part.dqkv, vectors.qkv);
-        add_column_sums(part.dmiddle, vectors.out);
+        add_column_sums(part.dsum1, vectors.out);
         add_column_sums(part.dhidden, vectors.up);
-        add_column_sums(gradient, vectors.down);
+        add_column_sums(dsum2, vectors.down);
         if !self.plan.is_packed() {
-            part.dx.copy_from_slice(part.gradient);
-            self.plan.scatter(part.task, real_dx, width, part.dx);
+            dx.copy_from_slice(part.gradient);
+            self.plan.scatter(part.task, real_dx, width, dx);
         }
     }
 
-    /// From the gradient of the output to that of the residual between the halves.
+    /// From the gradient of the output to that of the sum after the feed-forward.
+    fn last_sum<'p: 'g, 'g>(&self, part: &mut Part<'p>, gradient: &'g [f32], vectors: &mut Vectors) -> &'g [f32] {
+        let dsum2 = std::mem::take(&mut part.dsum2);
+        if self.dsum2_is_gradient() {
+            return gradient;
+        }
+        match self.options.norms {
+            NormPlace::Before => dsum2.copy_from_slice(gradient),
+            NormPlace::After => {
+                let sum2 = &part.saved.sum2[at(&part.task.rows, self.weights.width())];
+                dsum2.fill(0.0);
+                let gradients = gradients(dsum2, &mut vectors.outer_norm);
+                self.norm(sum2, self.weights.outer_norm).backward(gradient, gradients, None);
+            }
+        }
+        dsum2
+    }
+
+    /// From the gradient of the sum after the feed-forward to that of the sum after attention.
     fn feed_forward(
         &self,
         part: &mut Part,
-        gradient: &[f32],
+        dsum2: &[f32],
         piece: &Range<usize>,
-        dnormed: &mut Buffer,
+        dentered: &mut Buffer,
         vectors: &mut Vectors,
     ) {
         let (width, hidden, rows) = (self.weights.width(), self.weights.hidden(), piece.len());
         let kept = part.task.rows.start + piece.start..part.task.rows.start + piece.end;
-        let gradient = &gradient[at(piece, width)];
+        let dsum2 = &dsum2[at(piece, width)];
         let (dhidden, active) = (&mut part.dhidden[at(piece, hidden)], &mut part.active[at(piece, hidden)]);
-        product(gradient, &self.packed.down, dhidden, Start::Zero, rows);
+        product(dsum2, &self.packed.down, dhidden, Start::Zero, rows);
         activate::reverse(self.options.activation, &part.saved.hidden[at(&kept, hidden)], None, dhidden, Some(active));
-        dnormed.resize(rows * width);
-        product(dhidden, &self.packed.up, dnormed, Start::Zero, rows);
-        let dmiddle = &mut part.dmiddle[at(piece, width)];
-        dmiddle.copy_from_slice(gradient);
-        let gradients = NormGradients { dx: dmiddle, dgamma: vectors.norm2_gamma, dbeta: vectors.norm2_beta };
-        let normed = &mut part.normed2[at(piece, width)];
-        self.norm(&part.saved.middle[at(&kept, width)], self.weights.norm2).backward(dnormed, gradients, Some(normed));
+        let dsum1 = &mut part.dsum1[at(piece, width)];
+        dentered.resize(rows * width);
+        match self.options.norms {
+            NormPlace::Before => {
+                product(dhidden, &self.packed.up, dentered, Start::Zero, rows);
+                dsum1.copy_from_slice(dsum2);
+            }
+            NormPlace::After => {
+                dentered.copy_from_slice(dsum2);
+                product(dhidden, &self.packed.up, dentered, Start::Output, rows);
+                dsum1.fill(0.0);
+            }
+        }
+        let (sum1, entered) = (&part.saved.sum1[at(&kept, width)], &mut part.entered2[at(piece, width)]);
+        let gradients = gradients(dsum1, &mut vectors.inner_norm);
+        self.norm(sum1, self.weights.inner_norm).backward(dentered, gradients, Some(entered));
+    }
+
+    /// From the gradients of the sum after attention and of the projection to that of `x`.
+    fn project(
+        &self,
+        part: &mut Part,
+        (x, dx): (&[f32], &mut [f32]),
+        piece: &Range<usize>,
+        dentered: &mut Buffer,
+        vectors: &mut Vectors,
+    ) {
+        let (width, rows) = (self.weights.width(), piece.len());
+        let (dqkv, entered) = (&part.dqkv[at(piece, 3 * width)], &mut part.entered1[at(piece, width)]);
+        dx.copy_from_slice(&part.dsum1[at(piece, width)]);
+        match self.options.norms {
+            NormPlace::Before => {
+                dentered.resize(rows * width);
+                product(dqkv, &self.packed.qkv, dentered, Start::Zero, rows);
+                let gradients = gradients(dx, &mut vectors.outer_norm);
+                self.norm(x, self.weights.outer_norm).backward(dentered, gradients, Some(entered));
+            }
+            NormPlace::After => {
+                entered.copy_from_slice(x);
+                product(dqkv, &self.packed.qkv, dx, Start::Output, rows);
+            }
+        }
     }
 
     fn norm<'a>(&self, x: &'a [f32], [gamma, beta]: [&'a [f32]; 2]) -> Norm<'a> {
@@ -343,16 +341,16 @@ impl Backward<'_> {
         rows: &Range<usize>,
         saved: &Saved,
         operands: &Operands,
-        gradient: &[f32],
+        dsum2: &[f32],
         matrices: &mut [Buffer; 4],
     ) {
         let (width, hidden) = (self.weights.width(), self.weights.hidden());
         let attended = &saved.attended[at(rows, width)];
         let operands: [(&[f32], &[f32], usize, usize); 4] = [
-            (&operands.normed1, &operands.dqkv, width, 3 * width),
-            (attended, &operands.dmiddle, width, width),
-            (&operands.normed2, &operands.dhidden, width, hidden),
-            (&operands.active, gradient, hidden, width),
+            (&operands.entered1, &operands.dqkv, width, 3 * width),
+            (attended, &operands.dsum1, width, width),
+            (&operands.entered2, &operands.dhidden, width, hidden),
+            (&operands.active, dsum2, hidden, width),
         ];
         let outers = operands.into_iter().zip(matrices).filter(|(_, matrix)| !matrix.is_empty());
         let outers = outers.map(|((left, right, inputs, outputs), output)| Outer {

@@ -12,7 +12,7 @@ use crate::flex::{
     rows::Norm,
     scratch::{Scratch, with_scratch},
 };
-use crate::{AttentionOptions, BlockOptions};
+use crate::{AttentionOptions, BlockOptions, NormPlace};
 
 /// The weights of the four products, packed once for all tasks.
 struct Packed {
@@ -51,23 +51,26 @@ struct Part<'a> {
     output: &'a mut [f32],
     qkv: &'a mut [f32],
     attended: &'a mut [f32],
-    middle: &'a mut [f32],
+    sum1: &'a mut [f32],
     hidden: &'a mut [f32],
+    sum2: &'a mut [f32],
 }
 
 /// The output, hidden tokens included, and with `keep` what the backward pass needs.
 pub(super) fn run(block: &Block, x: &[f32], weights: Weights, keep: bool) -> (Buffer, Option<Saved>) {
     let (width, hidden) = (weights.width(), weights.hidden());
     let Block { plan, options } = block;
+    let sum2 = sum2_width(width, options.norms);
     let rows = if keep { plan.rows() } else { 0 };
     let mut saved = Saved {
         qkv: Buffer::new(rows * 3 * width),
         attended: Buffer::new(rows * width),
-        middle: Buffer::new(rows * width),
+        sum1: Buffer::new(rows * width),
         hidden: Buffer::new(rows * hidden),
+        sum2: Buffer::new(rows * sum2),
     };
     let mut output = Buffer::new(x.len());
-    let parts = parts(plan, x, &mut output, &mut saved, [width, hidden], keep);
+    let parts = parts(plan, x, &mut output, &mut saved, [width, hidden, sum2], keep);
     let forward = Forward { weights, packed: Packed::new(&weights), plan, options: *options, keep };
     parts.into_par_iter().with_max_len(1).for_each(|part| with_scratch(|scratch| forward.task(part, scratch)));
     (output, keep.then_some(saved))
@@ -78,11 +81,11 @@ fn parts<'a>(
     x: &'a [f32],
     mut output: &'a mut [f32],
     saved: &'a mut Saved,
-    [width, hidden]: [usize; 2],
+    [width, hidden, sum2_width]: [usize; 3],
     keep: bool,
 ) -> Vec<Part<'a>> {
-    let Saved { qkv, attended, middle, hidden: before } = saved;
-    let mut rest: [&mut [f32]; 4] = [qkv, attended, middle, before];
+    let Saved { qkv, attended, sum1, hidden: before, sum2 } = saved;
+    let mut rest: [&mut [f32]; 5] = [qkv, attended, sum1, before, sum2];
     let part = |task: &'a Task| {
         let samples = task.samples.start * plan.tokens * width..task.samples.end * plan.tokens * width;
         let rows = if keep { task.rows.len() } else { 0 };
@@ -92,11 +95,20 @@ fn parts<'a>(
             output: take(&mut output, samples.len()),
             qkv: take(&mut rest[0], rows * 3 * width),
             attended: take(&mut rest[1], rows * width),
-            middle: take(&mut rest[2], rows * width),
+            sum1: take(&mut rest[2], rows * width),
             hidden: take(&mut rest[3], rows * hidden),
+            sum2: take(&mut rest[4], rows * sum2_width),
         }
     };
     plan.tasks.iter().map(part).collect()
+}
+
+/// Numbers a token in [`Saved::sum2`].
+fn sum2_width(width: usize, norms: NormPlace) -> usize {
+    match norms {
+        NormPlace::Before => 0,
+        NormPlace::After => width,
+    }
 }
 
 /// Where a task works, in memory that is kept or not.
@@ -104,21 +116,23 @@ struct Stages<'a> {
     x: &'a [f32],
     qkv: &'a mut [f32],
     attended: &'a mut [f32],
-    middle: &'a mut [f32],
+    sum1: &'a mut [f32],
     hidden: &'a mut [f32],
+    sum2: &'a mut [f32],
     output: &'a mut [f32],
 }
 
 impl Forward<'_> {
     fn task(&self, part: Part, scratch: &mut Scratch) {
         let (width, hidden, rows) = (self.weights.width(), self.weights.hidden(), part.task.rows.len());
-        let Scratch { attention, rows: [x, qkv, attended, middle, before, output, normed, active], .. } = scratch;
+        let Scratch { attention, rows: [x, qkv, attended, sum1, before, sum2, output, normed, active], .. } = scratch;
         let mut stages = Stages {
             x: self.plan.gather(part.task, part.x, width, x),
             qkv: self.kept(part.qkv, qkv, rows * 3 * width),
             attended: self.kept(part.attended, attended, rows * width),
-            middle: self.kept(part.middle, middle, rows * width),
+            sum1: self.kept(part.sum1, sum1, rows * width),
             hidden: self.kept(part.hidden, before, rows * hidden),
+            sum2: self.kept(part.sum2, sum2, rows * sum2_width(width, self.options.norms)),
             output: if self.plan.is_packed() {
                 &mut *part.output
             } else {
@@ -164,31 +178,46 @@ impl Forward<'_> {
         Norm { x, gamma, beta, epsilon: self.options.epsilon as f32 }
     }
 
-    /// Norm, queries, keys and values.
+    /// Queries, keys and values, after a norm if one stands before.
     fn project(&self, stages: &mut Stages, piece: Range<usize>, normed: &mut Buffer) {
-        let width = self.weights.width();
-        normed.resize(piece.len() * width);
-        self.norm(&stages.x[at(&piece, width)], self.weights.norm1).forward(normed);
+        let (width, norms) = (self.weights.width(), self.options.norms);
+        let mut x = &stages.x[at(&piece, width)];
+        if norms == NormPlace::Before {
+            normed.resize(piece.len() * width);
+            self.norm(x, self.weights.outer_norm).forward(normed);
+            x = normed;
+        }
         let output = &mut stages.qkv[at(&piece, 3 * width)];
-        product(normed, &self.packed.qkv, output, Start::Bias(self.weights.qkv[1]), piece.len());
+        product(x, &self.packed.qkv, output, Start::Bias(self.weights.qkv[1]), piece.len());
     }
 
     /// Everything after attention.
     fn finish(&self, stages: &mut Stages, piece: Range<usize>, normed: &mut Buffer, active: &mut Buffer) {
         let (width, hidden, rows) = (self.weights.width(), self.weights.hidden(), piece.len());
-        let middle = &mut stages.middle[at(&piece, width)];
-        middle.copy_from_slice(&stages.x[at(&piece, width)]);
+        let norms = self.options.norms;
+        let sum1 = &mut stages.sum1[at(&piece, width)];
+        sum1.copy_from_slice(&stages.x[at(&piece, width)]);
         let attended = &stages.attended[at(&piece, width)];
-        product(attended, &self.packed.out, middle, Start::OutputAndBias(self.weights.out[1]), rows);
+        product(attended, &self.packed.out, sum1, Start::OutputAndBias(self.weights.out[1]), rows);
         normed.resize(rows * width);
-        self.norm(middle, self.weights.norm2).forward(normed);
+        self.norm(sum1, self.weights.inner_norm).forward(normed);
         let before = &mut stages.hidden[at(&piece, hidden)];
         product(normed, &self.packed.up, before, Start::Bias(self.weights.up[1]), rows);
         active.resize(rows * hidden);
         activate(self.options.activation, before, None, active);
         let output = &mut stages.output[at(&piece, width)];
-        output.copy_from_slice(middle);
-        product(active, &self.packed.down, output, Start::OutputAndBias(self.weights.down[1]), rows);
+        let down = |sum2: &mut [f32], entered: &[f32]| {
+            sum2.copy_from_slice(entered);
+            product(active, &self.packed.down, sum2, Start::OutputAndBias(self.weights.down[1]), rows);
+        };
+        match norms {
+            NormPlace::Before => down(output, sum1),
+            NormPlace::After => {
+                let sum2 = &mut stages.sum2[at(&piece, width)];
+                down(sum2, normed);
+                self.norm(sum2, self.weights.outer_norm).forward(output);
+            }
+        }
     }
 }
 
