@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    FamilyError,
+    Content, FamilyError, Tower, TowerHead,
     config::{Act, check, hidden_ratio, nested, positive, read},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
@@ -387,6 +387,24 @@ impl Family for Clip {
 
     fn reads(&self) -> Vec<Reads> {
         sides([(self.text.is_some(), Reads::TEXT), (self.vision.is_some(), Reads::PICTURE)])
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let head = |projection: &Option<Linear>| projection.clone().map_or(TowerHead::None, TowerHead::Linear);
+        let text = self.text.as_ref().map(|text| Tower {
+            content: Content::Text,
+            tokens: text.embeddings.tower(0),
+            trunk: text.trunk.clone(),
+            head: head(&self.text_projection),
+        });
+        let vision = self.vision.as_ref().map(|vision| {
+            let mut trunk = vision.trunk.clone();
+            // Of all tokens the first alone is pooled.
+            trunk.norm = Some(vision.after.clone());
+            let tokens = vision.pictures.tower(vision.pictures.positions.val(), Some(vision.before.clone()));
+            Tower { content: Content::Picture, tokens, trunk, head: head(&self.visual_projection) }
+        });
+        text.into_iter().chain(vision).collect()
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

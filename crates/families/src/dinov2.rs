@@ -14,7 +14,7 @@ use sensorium_kernels::Activation;
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    Content, FamilyError, Tower, TowerHead,
     config::{Act, Labels, Sides, check, hidden_ratio, labels},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
@@ -179,6 +179,12 @@ impl Family for Dinov2 {
 
     fn reads(&self) -> Vec<Reads> {
         vec![Reads::PICTURE]
+    }
+
+    fn towers(&self, picture: [usize; 2]) -> Vec<Tower> {
+        let tokens = self.embeddings.tower(self.embeddings.positions_for(picture), None);
+        let (trunk, head) = (self.trunk.clone(), TowerHead::None);
+        vec![Tower { content: Content::Picture, tokens, trunk, head }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

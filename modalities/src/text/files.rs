@@ -1,7 +1,10 @@
 //! The files in which tokenizers are published: `tokenizer.json`, or what stood in its place before: `vocab.txt` of
 //! BERT and ESM, `vocab.json` with `merges.txt` of GPT, GPT-2, RoBERTa, CLIP and their kin.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value as Json, json};
 use tokenizers::Tokenizer;
@@ -10,6 +13,7 @@ use super::TextError;
 
 /// The form of a tokenizer of today.
 const JSON: &str = "tokenizer.json";
+const CONFIG: &str = "config.json";
 const WORDS: &str = "vocab.txt";
 const PIECES: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
@@ -24,9 +28,27 @@ const CLIP_WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'l
 /// # Errors
 /// If there is none that can be read, with a hint how to make one.
 pub fn read_tokenizer(directory: &Path, family: &str) -> Result<Tokenizer, TextError> {
+    let (place, json) = tokenizer_text(directory, family)?;
+    parse(&place, &json)
+}
+
+/// The text of a published model's tokenizer, as [`JSON`] has it, and where it comes from; the directory's
+/// configuration says what older files mean.
+///
+/// # Errors
+/// As [`read_tokenizer`].
+pub fn published_tokenizer(directory: &Path) -> Result<String, TextError> {
+    let path = directory.join(CONFIG);
+    let config = if path.exists() { object(&path)? } else { json!({}) };
+    let (_, json) = tokenizer_text(directory, config["model_type"].as_str().unwrap_or_default())?;
+    Ok(json)
+}
+
+fn tokenizer_text(directory: &Path, family: &str) -> Result<(PathBuf, String), TextError> {
     let path = directory.join(JSON);
     if path.exists() {
-        return parse(&path, &read(&path)?);
+        let json = read(&path)?;
+        return Ok((path, json));
     }
     let files = Files { directory, settings: settings(directory)? };
     let layout = match family {
@@ -37,7 +59,7 @@ pub fn read_tokenizer(directory: &Path, family: &str) -> Result<Tokenizer, TextE
         "esm" => files.letters()?,
         _ => files.word_pieces()?,
     };
-    parse(directory, &layout.to_string())
+    Ok((directory.to_owned(), layout.to_string()))
 }
 
 fn read(path: &Path) -> Result<String, TextError> {
@@ -205,7 +227,7 @@ impl Files<'_> {
         }
     }
 
-    fn need(&self, file: &'static str) -> Result<std::path::PathBuf, TextError> {
+    fn need(&self, file: &'static str) -> Result<PathBuf, TextError> {
         let path = self.directory.join(file);
         if path.exists() {
             return Ok(path);
