@@ -10,7 +10,7 @@ use burn::{
 };
 use ndarray::Array2;
 use sensorium_backbone::{Draw, Linear, Norm, NormKind, Transformer, TransformerConfig, param};
-use sensorium_contract::{Attention, Seed};
+use sensorium_contract::{Attention, Pool, Seed};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -395,6 +395,7 @@ impl Family for Clip {
             content: Content::Text,
             tokens: text.embeddings.tower(0),
             trunk: text.trunk.clone(),
+            pool: Some(Pool::Last),
             head: head(&self.text_projection),
         });
         let vision = self.vision.as_ref().map(|vision| {
@@ -402,7 +403,8 @@ impl Family for Clip {
             // Of all tokens the first alone is pooled.
             trunk.norm = Some(vision.after.clone());
             let tokens = vision.pictures.tower(vision.pictures.positions.val(), Some(vision.before.clone()));
-            Tower { content: Content::Picture, tokens, trunk, head: head(&self.visual_projection) }
+            let head = head(&self.visual_projection);
+            Tower { content: Content::Picture, tokens, trunk, pool: Some(Pool::Class), head }
         });
         text.into_iter().chain(vision).collect()
     }

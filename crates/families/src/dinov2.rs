@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_backbone::{Biases, Draw, Linear, NormKind, Transformer, TransformerConfig};
-use sensorium_contract::Seed;
+use sensorium_contract::{Pool, Seed};
 use sensorium_kernels::Activation;
 use serde::Deserialize;
 
@@ -182,9 +182,12 @@ impl Family for Dinov2 {
     }
 
     fn towers(&self, picture: [usize; 2]) -> Vec<Tower> {
+        if self.embeddings.patches.grid(picture).contains(&0) {
+            return Vec::new();
+        }
         let tokens = self.embeddings.tower(self.embeddings.positions_for(picture), None);
-        let (trunk, head) = (self.trunk.clone(), TowerHead::None);
-        vec![Tower { content: Content::Picture, tokens, trunk, head }]
+        let (trunk, pool, head) = (self.trunk.clone(), Some(Pool::Class), TowerHead::None);
+        vec![Tower { content: Content::Picture, tokens, trunk, pool, head }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

@@ -3,6 +3,7 @@
 
 use burn::tensor::Tensor;
 use sensorium_backbone::{Embedding, Linear, Norm, Transformer};
+use sensorium_contract::Pool;
 
 use crate::{
     Content,
@@ -21,6 +22,8 @@ pub struct Tower {
     pub tokens: TowerTokens,
     /// What reads them, with the norm of its last features.
     pub trunk: Transformer,
+    /// How its tokens become one feature; nothing where that is no part of the network.
+    pub pool: Option<Pool>,
     /// From the pooled feature to its vector.
     pub head: TowerHead,
 }
@@ -76,9 +79,17 @@ pub struct Patches {
 }
 
 impl Tower {
+    /// Numbers of its vector.
+    pub fn embedding(&self) -> usize {
+        match &self.head {
+            TowerHead::Linear(layer) | TowerHead::Tanh(layer) => layer.weight.lazy_shape()[1],
+            TowerHead::None => self.trunk.config().width,
+        }
+    }
+
     /// Of texts whose tokens are pooled.
     pub(crate) fn words(tokens: TowerTokens, trunk: &Transformer) -> Self {
-        Self { content: Content::Text, tokens, trunk: trunk.clone(), head: TowerHead::None }
+        Self { content: Content::Text, tokens, trunk: trunk.clone(), pool: None, head: TowerHead::None }
     }
 }
 

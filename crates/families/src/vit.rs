@@ -8,7 +8,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_backbone::{Biases, Draw, Linear, NormKind, Transformer, TransformerConfig};
-use sensorium_contract::Seed;
+use sensorium_contract::{Pool, Seed};
 use sensorium_kernels::Activation;
 use serde::Deserialize;
 
@@ -190,7 +190,7 @@ impl Family for Vit {
             (Some(_), PoolerAct::Other(_)) => return Vec::new(),
         };
         let tokens = self.embeddings.tower(self.embeddings.positions.val(), None);
-        vec![Tower { content: Content::Picture, tokens, trunk: self.trunk.clone(), head }]
+        vec![Tower { content: Content::Picture, tokens, trunk: self.trunk.clone(), pool: Some(Pool::Class), head }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

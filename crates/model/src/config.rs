@@ -147,7 +147,10 @@ impl Topology {
     }
 
     /// The first trunk that a modality's tokens enter.
-    pub(crate) fn tower(&self, name: &Name) -> &TransformerConfig {
+    ///
+    /// # Panics
+    /// If there is no such modality.
+    pub fn tower(&self, name: &Name) -> &TransformerConfig {
         match self {
             Self::Shared { trunk } => trunk,
             Self::Towers { towers } | Self::Fused { towers, .. } => &towers[name],

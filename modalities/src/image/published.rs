@@ -287,8 +287,8 @@ mod tests {
     use sensorium_contract::{Modality, Name, Sample};
 
     use super::*;
-    use crate::{image::Image, patches::PATCHES};
     use crate::reference::{fixture, floats, integers, metadata, shared};
+    use crate::{image::Image, patches::PATCHES};
 
     #[derive(serde::Deserialize)]
     struct Case {
