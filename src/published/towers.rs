@@ -203,3 +203,6 @@ fn place_patches(encoder: &mut ImageEncoder, patches: Patches) {
     }
     encoder.norm = patches.norm;
 }
+
+#[cfg(test)]
+mod tests;
