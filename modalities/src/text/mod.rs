@@ -5,6 +5,7 @@ mod encoder;
 mod error;
 mod files;
 mod merges;
+mod pieces;
 mod prepare;
 mod published;
 mod targets;
