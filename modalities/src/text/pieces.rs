@@ -96,3 +96,57 @@ pub(super) fn tokenizer(bytes: &[u8], extra: usize) -> Result<Json, String> {
 fn sequence(id: &str) -> Json {
     json!({ "Sequence": { "id": id, "type_id": 0 } })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        reference::fixture,
+        text::{Words, read_tokenizer},
+    };
+
+    fn assert_ids(directory: &Path, case: &Json) {
+        let words = Words::new(read_tokenizer(directory, "t5").unwrap(), 4096, None).unwrap();
+        let texts = case["texts"].as_array().unwrap();
+        for (text, expected) in texts.iter().zip(case["ids"].as_array().unwrap()) {
+            let text = text.as_str().unwrap();
+            let found = words.ids("text", text).unwrap();
+            assert_eq!(json!(found), *expected, "{text:?}");
+        }
+        println!("{} texts agree", texts.len());
+    }
+
+    #[test]
+    fn pieces_agree_with_the_library() {
+        let case: Json = serde_json::from_slice(&fixture("pieces.json")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let model = BASE64_STANDARD.decode(case["model"].as_str().unwrap()).unwrap();
+        std::fs::write(folder.path().join("spiece.model"), &model).unwrap();
+        assert_ids(folder.path(), &case);
+        // Cut anywhere, it is an error or another model, and no panic.
+        for length in (0..model.len()).step_by(7) {
+            std::fs::write(folder.path().join("spiece.model"), &model[..length]).unwrap();
+            let _ = read_tokenizer(folder.path(), "t5");
+        }
+    }
+
+    /// A model of T5's own normalisation, where `tests/reference/pieces.py` made one.
+    #[test]
+    fn larger_models_of_pieces_agree() {
+        let Some(directory) = std::env::var_os("SENSORIUM_PIECES") else {
+            println!("skipped: no larger model (SENSORIUM_PIECES)");
+            return;
+        };
+        let directory = Path::new(&directory);
+        assert_ids(directory, &serde_json::from_slice(&std::fs::read(directory.join("ids.json")).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn other_kinds_of_pieces_are_refused() {
+        let trainer = Trainer { model_type: Some(2), ..Trainer::default() };
+        let pairs = Model { trainer: Some(trainer), ..Model::default() };
+        assert!(tokenizer(&pairs.encode_to_vec(), 0).unwrap_err().contains("only unigram"));
+    }
+}
