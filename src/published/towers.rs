@@ -90,7 +90,10 @@ fn text_side(
     pool: Option<Pool>,
 ) -> Result<(ModalityConfig, Fitted), Error> {
     let limit = text::words(directory, checkpoint, false)?.max_tokens();
-    let positions = words.positions.as_ref().map_or(limit, |positions| positions.dims()[0]);
+    let positions = words.positions.as_ref().map_or(limit, |positions| {
+        let [count, _] = positions.dims();
+        count
+    });
     let path = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     let config = TextConfig {
         tokenizer: TokenizerConfig::Published(path),

@@ -89,10 +89,10 @@ fn a_published_encoder_is_fine_tuned_on_a_table() {
     let (table, [full, frozen]) = (table(&home), ["full", "frozen"].map(|name| home.path().join(name)));
     let notes = ["--columns", "text=note,drop=scan,dose"];
     assert!(tune(&table, &model, &full, &notes) > 0.9);
-    assert!(tune(&table, &model, &frozen, &[&notes, ["--adapt", "frozen"].as_slice()].concat()) > 0.9);
+    assert!(tune(&table, &model, &frozen, &[notes.as_slice(), &["--adapt", "frozen"]].concat()) > 0.9);
     // What was frozen is as another frozen training left it, and not as the full one did.
     let again = home.path().join("again");
-    tune(&table, &model, &again, &[&notes, ["--adapt", "frozen", "--seed", "3"].as_slice()].concat());
+    tune(&table, &model, &again, &[notes.as_slice(), &["--adapt", "frozen", "--seed", "3"]].concat());
     let [full_blocks, frozen_blocks, again_blocks] = [&full, &frozen, &again].map(|run| blocks(&run.join("model")));
     assert!(!frozen_blocks.is_empty() && frozen_blocks == again_blocks && full_blocks != frozen_blocks);
     let card = fs::read_to_string(full.join("model/card.md")).unwrap();

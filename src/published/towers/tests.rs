@@ -46,7 +46,8 @@ fn checkpoint(case: &str, [first, last]: [usize; 2], words: usize, pictures: &se
 
 /// Texts of different lengths, one beyond every context, and pictures of different shapes.
 fn samples() -> Vec<Sample> {
-    let texts = ["w5 w9 w17", "w6", " w20 w21 w22 w5 w6 w7 unheard w9", &"w8 w11 ".repeat(40)];
+    let long = "w8 w11 ".repeat(40);
+    let texts = ["w5 w9 w17", "w6", " w20 w21 w22 w5 w6 w7 unheard w9", long.as_str()];
     let sizes = [(32, 32), (50, 37), (33, 61), (20, 24)];
     let sample = |(number, (text, (width, height))): (usize, (&str, (u32, u32)))| {
         let picture = RgbImage::from_fn(width, height, |x, y| {
@@ -106,11 +107,11 @@ fn pictures_have_the_vectors_of_the_checkpoint() {
     let larger = json!({ "size": { "shortest_edge": 40 }, "crop_size": 32, "do_center_crop": true });
     for (case, settings, kinds) in [
         ("vit", json!({}), ["image"].as_slice()),
-        ("dinov2", larger.clone(), &["image"]),
+        ("dinov2", larger.clone(), ["image"].as_slice()),
         // Of another size than the checkpoint's positions, and cut from a stretched picture.
-        ("dinov2", json!({ "size": { "height": 40, "width": 30 }, "crop_size": 24 }), &["image"]),
-        ("clip", json!({}), &["image", "text"]),
-        ("clip", larger, &["image", "text"]),
+        ("dinov2", json!({ "size": { "height": 40, "width": 30 }, "crop_size": 24 }), ["image"].as_slice()),
+        ("clip", json!({}), ["image", "text"].as_slice()),
+        ("clip", larger, ["image", "text"].as_slice()),
     ] {
         let Some(home) = checkpoint(case, [96, 97], 98, &settings) else { return };
         assert_same(home.path(), kinds);
