@@ -107,6 +107,14 @@ pub enum Error {
         /// The family's name.
         family: &'static str,
     },
+    /// A published model that cannot be trained as a model of a recipe's parts.
+    #[error("a model of the family {family} cannot be trained from here; those of the families {} can", known.join(", "))]
+    NotTrained {
+        /// The family's name.
+        family: &'static str,
+        /// The families that can.
+        known: &'static [&'static str],
+    },
     /// A table cannot be learned, or its cases not be told.
     #[error(transparent)]
     Adapt(#[from] sensorium_adapt::AdaptError),

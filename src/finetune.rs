@@ -15,7 +15,7 @@ use sensorium_train::{Display, Stop};
 use crate::{
     Error, documents,
     judged::{column_section, fold_sections, mistakes_section},
-    readings,
+    readings, start_from,
 };
 
 /// How a fine-tuning ended.
@@ -53,8 +53,14 @@ pub fn finetune(
 ) -> Result<FineTuning, Error> {
     let before = AdaptRecipe::of_run(out, &request)?;
     let mut proposal = match before.clone() {
-        Some(recipe) => Proposal::resume(recipe, Path::new(""))?,
-        None => Proposal::new(request, Path::new(""))?,
+        Some(recipe) => {
+            let start = recipe.start.as_ref().map(|start| start_from(&start.model)).transpose()?;
+            Proposal::resume(recipe, start, Path::new(""))?
+        }
+        None => {
+            let start = request.from.as_deref().map(start_from).transpose()?;
+            Proposal::new(request, start, Path::new(""))?
+        }
     };
     show(&proposal);
     let divisions = divisions(&proposal)?;

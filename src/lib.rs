@@ -47,6 +47,7 @@ pub use pipeline::Pipeline;
 pub use pretrain::{Pretrained, Pretraining, check_expectations, pretrain};
 pub use prompts::{Called, Prompts, sharpness, text_of};
 pub use published::Published;
+pub(crate) use published::start_from;
 pub use query::Query;
 pub use retrieval::{EMBEDDING_BATCH, RetrievalEvaluator, embed};
 pub use sensorium_adapt as adapt;

@@ -5,14 +5,13 @@ use std::{
 };
 
 use burn::tensor::Device;
-use sensorium_adapt::Start;
 use sensorium_contract::{Name, Sample};
 use sensorium_modalities::{Modalities, ModalityConfig};
 use sensorium_model::Model;
 use sensorium_recipe::Recipe;
 use sensorium_samples::{Dataset, Prepared};
 
-use crate::{Data, Error};
+use crate::{Data, Error, start_from};
 
 /// Samples that tokenizers and columns are learned from at most; they are spread over all data.
 const LEARNED_FROM: usize = 200_000;
@@ -51,21 +50,24 @@ impl Pipeline {
     }
 
     /// As [`Pipeline::open`]; modalities of the same name, and the trunk, start from the model in the
-    /// directory `from`, with its tokenizers.
+    /// directory `from`, with its tokenizers. A published checkpoint's towers take the place of the recipe's.
     ///
     /// # Errors
     /// As [`Pipeline::open`], or if there is no model.
     pub fn open_from(
-        recipe: Recipe,
+        mut recipe: Recipe,
         from: Option<&Path>,
         builtin: &Path,
         device: &Device,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, Error> {
-        let start = from.map(Start::open).transpose()?.map(|start| {
-            let config = start.by_name(&recipe.modalities);
-            (start, config)
-        });
+        let start = match from.map(start_from).transpose()? {
+            Some(start) => {
+                let config = start.begin(&mut recipe.modalities, &mut recipe.model)?;
+                Some((start, config))
+            }
+            None => None,
+        };
         let Data { train, validation, card } = Data::open(&recipe, builtin, progress)?;
         require_fields(&recipe, "data.train", &train)?;
         require_fields(&recipe, "data.validation", &validation)?;

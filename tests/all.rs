@@ -7,6 +7,8 @@ mod architecture;
 mod checkpoints;
 #[path = "all/command_line.rs"]
 mod command_line;
+#[path = "all/continuing.rs"]
+mod continuing;
 #[path = "all/faults/mod.rs"]
 mod faults;
 #[path = "all/finding.rs"]

@@ -46,7 +46,7 @@ pub struct Arguments {
     /// The run directory; one that exists is continued [default: runs/TABLE-LABEL]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Start from a model of ours: what it knows of the same kinds of data is taken over
+    /// Start from a model of ours or an imported checkpoint: what it knows of the same kinds of data is taken over
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
     /// How long to train, e.g. 90s, 10m, 1h; turned once into a number of steps

@@ -15,7 +15,8 @@ pub struct Arguments {
     recipe: RecipeArguments,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Start from a model of ours: modalities of the same name, and the trunk, are taken over
+    /// Start from a model of ours, whose modalities of the same name and trunk are taken over, or from an imported
+    /// checkpoint, whose towers and preprocessing take the place of the recipe's for the same kinds of data
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
     /// The run directory; one that exists is continued [default: runs/NAME for NAME.toml]

@@ -4,6 +4,7 @@ mod audio;
 mod files;
 mod image;
 mod text;
+mod towers;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -19,6 +20,7 @@ use crate::{Error, Reading};
 pub(crate) use audio::whisper;
 pub(crate) use files::{json, preprocessing};
 pub(crate) use image::pictures;
+pub(crate) use towers::start_from;
 
 /// A published checkpoint that turns texts, pictures or sounds into vectors of length 1.
 pub struct Published {

@@ -54,6 +54,16 @@ pub enum AdaptError {
         /// The model directory.
         path: PathBuf,
     },
+    /// A published checkpoint that reads nothing of the data.
+    #[error("{path}: the checkpoint reads {reads}, of which there is none here: found {found}")]
+    NothingTaken {
+        /// The model directory.
+        path: PathBuf,
+        /// Kinds of data.
+        reads: String,
+        /// Kinds of data.
+        found: String,
+    },
     /// A file of our own that is not as it was written.
     #[error("{path}: {problem}")]
     Toml {

@@ -34,24 +34,23 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// Reads the table and decides everything that the request leaves open.
+    /// Reads the table and decides everything that the request leaves open; `start` is the model to start from.
     ///
     /// # Errors
     /// Whatever the table or the request lacks.
-    pub fn new(request: Request, base: &Path) -> Result<Self, AdaptError> {
+    pub fn new(request: Request, start: Option<Start>, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&request, base)?;
         let reading = reading(&cases);
         let data = reading.cases(table)?;
-        let start = request.from.as_deref().map(Start::open).transpose()?;
         let sides = sides(&cases.cases, &cases.problem, VALIDATION, Seed::new(request.seed))?;
         let mut modalities = modalities(&cases, &data, &sides)?;
-        let start_config = start.as_ref().map(|start| start.adopt(&mut modalities));
+        let start_config = start.as_ref().map(|start| start.adopt(&mut modalities)).transpose()?;
         let size = Size::of(&modalities, sides.train.len());
         let recipe = AdaptRecipe {
             seed: request.seed,
             data: CaseData { validation_share: VALIDATION, reading },
             model: match (&start, &start_config) {
-                (Some(start), Some(config)) => start.model(&modalities, config),
+                (Some(start), Some(config)) => start.architecture(&modalities, config, &size.trunk()),
                 _ => size.model(),
             },
             objective: objective(&cases, &sides, &request, modalities.len()),
@@ -64,14 +63,13 @@ impl Proposal {
         Ok(Self { cases, recipe: recipe.with_overrides()?, data, start })
     }
 
-    /// The proposal that a run was begun with.
+    /// The proposal that a run was begun with; `start` is the model that its recipe starts from.
     ///
     /// # Errors
     /// If the table is not there any more, or is another one.
-    pub fn resume(recipe: AdaptRecipe, base: &Path) -> Result<Self, AdaptError> {
+    pub fn resume(recipe: AdaptRecipe, start: Option<Start>, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&recipe.request, base)?;
         let data = recipe.data.reading.cases(table)?;
-        let start = recipe.start.as_ref().map(|start| Start::open(&start.model)).transpose()?;
         Ok(Self { cases, recipe, data, start })
     }
 }

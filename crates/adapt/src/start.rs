@@ -9,8 +9,8 @@ use std::{
 use burn::tensor::Device;
 use sensorium_backbone::TransformerConfig;
 use sensorium_contract::{Name, Sample};
-use sensorium_modalities::{Fitted, Modalities, ModalityConfig};
-use sensorium_model::{Model, ModelConfig, Topology, load};
+use sensorium_modalities::{Fitted, Modalities, ModalityConfig, ModalityError, image::ImageConfig, text::TextConfig};
+use sensorium_model::{Model, ModelConfig, ModelError, Topology, load};
 use sensorium_state::{NamedTensor, export, import};
 use sensorium_train::GroupConfig;
 
@@ -21,14 +21,22 @@ const LAYER_DECAY: f64 = 0.75;
 /// Parts of a model that are numbered by modality.
 const BY_MODALITY: [&str; 5] = ["encoders", "projections", "modality", "towers", "bridges"];
 
+/// Published networks that are wider learn more slowly, by their width's excess over this one: the wider a network, the
+/// smaller the steps that it bears (Yang et al. 2022).
+const PACED_WIDTH: f64 = 192.0;
+/// Blocks that read what published towers make of each column together.
+const JOINT_LAYERS: usize = 2;
+
 /// A model to start from.
 pub struct Start {
     path: PathBuf,
     model: Model,
+    /// Whether it is a published checkpoint: then its towers bring their own preprocessing, and serve any name.
+    published: bool,
 }
 
 /// What was taken over and what is new.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Taken {
     /// Parameters that start from the model.
     pub tensors: Vec<String>,
@@ -36,6 +44,8 @@ pub struct Taken {
     pub modalities: Vec<Name>,
     /// Modalities that start from drawn weights.
     pub new: Vec<Name>,
+    /// Factor of the learning rate of all that starts from the model.
+    pub pace: f64,
 }
 
 impl Start {
@@ -47,11 +57,52 @@ impl Start {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         // Nothing is computed with it before its weights are in the new model.
         let model = load(&path, &Device::default())?;
-        Ok(Self { path, model })
+        Ok(Self { path, model, published: false })
+    }
+
+    /// A published checkpoint of the directory `path` as a model of towers.
+    pub fn published(path: &Path, model: Model) -> Self {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Self { path, model, published: true }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// For a recipe: which of its modalities start from the model. A published checkpoint serves all of the kinds that
+    /// it reads, and brings their towers and preprocessing into the recipe.
+    ///
+    /// # Errors
+    /// If the recipe has no place for a published checkpoint's towers, or nothing that it reads.
+    pub fn begin(
+        &self,
+        modalities: &mut BTreeMap<Name, ModalityConfig>,
+        model: &mut ModelConfig,
+    ) -> Result<StartConfig, AdaptError> {
+        if !self.published {
+            return Ok(self.by_name(modalities));
+        }
+        let config = StartConfig { probe: false, ..self.adopt(modalities)? };
+        let theirs = &self.model.architecture().model;
+        let served = || config.modalities.iter().map(|(own, old)| (own.clone(), theirs.topology.tower(old).clone()));
+        match &mut model.topology {
+            Topology::Towers { towers } | Topology::Fused { towers, .. } => towers.extend(served()),
+            Topology::Shared { .. } if modalities.len() == 1 => {
+                model.topology = Topology::Towers { towers: served().collect() };
+            }
+            Topology::Shared { .. } => {
+                let problem = "a published checkpoint brings a trunk of its own: take `towers` or `fused`".to_owned();
+                return Err(ModelError::Impossible { key: "model.topology".to_owned(), problem }.into());
+            }
+        }
+        (model.embedding, model.projection) = (theirs.embedding, theirs.projection);
+        Ok(config)
     }
 
     /// For a recipe that names its modalities: those of the same name and kind start from the model.
-    pub fn by_name(&self, modalities: &BTreeMap<Name, ModalityConfig>) -> StartConfig {
+    fn by_name(&self, modalities: &BTreeMap<Name, ModalityConfig>) -> StartConfig {
         let theirs = &self.model.architecture().modalities;
         let same = |(name, own): &(&Name, &ModalityConfig)| {
             theirs.get(*name).is_some_and(|old| std::mem::discriminant(old) == std::mem::discriminant(*own))
@@ -61,33 +112,71 @@ impl Start {
     }
 
     /// Gives each modality the configuration of the model's one of the same kind, where there is one
-    /// that is not taken yet; a table's columns are always its own.
-    pub(crate) fn adopt(&self, modalities: &mut BTreeMap<Name, ModalityConfig>) -> StartConfig {
+    /// that is not taken yet; a table's columns are always its own. A published tower serves every one of its kind.
+    ///
+    /// # Errors
+    /// If a published checkpoint has a tower for none of them.
+    pub(crate) fn adopt(&self, modalities: &mut BTreeMap<Name, ModalityConfig>) -> Result<StartConfig, AdaptError> {
         let mut taken = BTreeMap::new();
         let theirs = &self.model.architecture().modalities;
         let mut used = BTreeSet::new();
         for (name, own) in modalities.iter_mut() {
             let fits = |(name, config): &(&Name, &ModalityConfig)| {
-                !used.contains(*name) && std::mem::discriminant(*config) == std::mem::discriminant(&*own)
+                (self.published || !used.contains(*name))
+                    && std::mem::discriminant(*config) == std::mem::discriminant(&*own)
             };
             let Some((theirs, config)) = theirs.iter().find(fits) else { continue };
             if matches!(own, ModalityConfig::Table(_)) {
                 continue;
             }
-            let field = own.field().unwrap_or_default().to_owned();
-            *own = config.clone();
-            own.set_field(&field);
+            *own = self.configuration(own, config);
             used.insert(theirs.clone());
             taken.insert(name.clone(), theirs.clone());
         }
-        StartConfig { model: self.path.clone(), modalities: taken, probe: true }
+        if self.published && taken.is_empty() {
+            let kinds = |all: &BTreeMap<Name, ModalityConfig>| {
+                let kinds: BTreeSet<&str> = all.values().map(ModalityConfig::kind).collect();
+                kinds.into_iter().collect::<Vec<_>>().join(", ")
+            };
+            let (path, reads) = (self.path.clone(), kinds(&self.model.architecture().modalities));
+            return Err(AdaptError::NothingTaken { path, reads, found: kinds(modalities) });
+        }
+        Ok(StartConfig { model: self.path.clone(), modalities: taken, probe: true })
     }
 
-    /// Trunks as the model has them; a modality that it lacks gets a tower as large as the smallest.
-    pub(crate) fn model(&self, modalities: &BTreeMap<Name, ModalityConfig>, config: &StartConfig) -> ModelConfig {
+    /// The model's configuration of a modality for another field. What changes while training stays one's own where
+    /// the model is a published one, which says nothing of it.
+    fn configuration(&self, own: &ModalityConfig, theirs: &ModalityConfig) -> ModalityConfig {
+        let mut taken = match (own, theirs) {
+            (ModalityConfig::Text(own), ModalityConfig::Text(theirs)) if self.published => {
+                ModalityConfig::Text(TextConfig { mask_ratio: own.mask_ratio, ..theirs.clone() })
+            }
+            (ModalityConfig::Image(own), ModalityConfig::Image(theirs)) if self.published => {
+                let (augment, mask_ratio) = (own.augment.clone(), own.mask_ratio);
+                ModalityConfig::Image(ImageConfig { augment, mask_ratio, ..theirs.clone() })
+            }
+            _ => theirs.clone(),
+        };
+        taken.set_field(own.field().unwrap_or_default());
+        taken
+    }
+
+    /// Trunks as the model has them. A modality that it lacks gets a tower as large as the smallest, and published
+    /// towers are joined by a trunk; beside published ones, what is new is of the size that the table can teach.
+    pub(crate) fn architecture(
+        &self,
+        modalities: &BTreeMap<Name, ModalityConfig>,
+        config: &StartConfig,
+        teachable: &TransformerConfig,
+    ) -> ModelConfig {
         let theirs = &self.model.architecture().model;
         let towers = |all: &BTreeMap<Name, TransformerConfig>| {
             let smallest = all.values().min_by_key(|tower| tower.width * tower.layers).cloned().unwrap_or_default();
+            let beside = || TransformerConfig {
+                layers: teachable.layers.saturating_sub(JOINT_LAYERS).max(1),
+                ..teachable.clone()
+            };
+            let smallest = if self.published { beside() } else { smallest };
             let tower = |name: &Name| {
                 let tower = config.modalities.get(name).and_then(|old| all.get(old)).unwrap_or(&smallest);
                 (name.clone(), tower.clone())
@@ -100,11 +189,12 @@ impl Start {
             Topology::Towers { towers: all } => {
                 let towers = towers(all);
                 let widest = towers.values().max_by_key(|tower| tower.width).cloned().unwrap_or_default();
-                Topology::Fused { joint: TransformerConfig { layers: 2, ..widest }, towers }
+                let like = if self.published { teachable.clone() } else { widest };
+                Topology::Fused { joint: TransformerConfig { layers: JOINT_LAYERS, ..like }, towers }
             }
             Topology::Fused { towers: all, joint } => Topology::Fused { towers: towers(all), joint: joint.clone() },
         };
-        ModelConfig { embedding: theirs.embedding, topology }
+        ModelConfig { embedding: theirs.embedding, projection: theirs.projection, topology }
     }
 
     /// The modalities of a recipe: tokenizers as the model has them, all else from the samples.
@@ -117,18 +207,29 @@ impl Start {
         configs: &BTreeMap<Name, ModalityConfig>,
         samples: &dyn Fn() -> Box<dyn Iterator<Item = Sample>>,
     ) -> Result<Modalities, AdaptError> {
-        let kept = |(name, own): (&Name, &ModalityConfig)| {
-            let Fitted::Text(old) = self.model.modalities().fitted.get(config.modalities.get(name)?)? else {
-                return None;
-            };
-            let text = (**old).clone().reading(own.field()?).named(name);
-            Some((name.clone(), Fitted::Text(Arc::new(text))))
-        };
-        let kept: BTreeMap<Name, Fitted> = configs.iter().filter_map(kept).collect();
+        let mut kept = BTreeMap::new();
+        for (name, own) in configs {
+            let old = config.modalities.get(name).and_then(|old| self.model.modalities().fitted.get(old));
+            let (Some(Fitted::Text(old)), ModalityConfig::Text(own)) = (old, own) else { continue };
+            let text = old.configured(own.clone());
+            let text = text.map_err(|problem| ModalityError { name: name.clone(), problem: problem.into() })?;
+            kept.insert(name.clone(), Fitted::Text(Arc::new(text.named(name))));
+        }
         let rest = configs.iter().filter(|(name, _)| !kept.contains_key(*name));
         let mut modalities = Modalities::fit(&rest.map(|(name, own)| (name.clone(), own.clone())).collect(), samples)?;
         modalities.fitted.extend(kept);
         Ok(modalities)
+    }
+
+    /// What the learning rate of published towers is multiplied by.
+    fn pace(&self) -> f64 {
+        match &self.model.architecture().model.topology {
+            Topology::Towers { towers } if self.published => {
+                let widest = towers.values().map(|tower| tower.width).max().unwrap_or(1);
+                (PACED_WIDTH / widest as f64).min(1.0)
+            }
+            _ => 1.0,
+        }
     }
 
     /// The model's weights in a new one, by the names of modalities; those of objectives where all are
@@ -142,23 +243,48 @@ impl Start {
         let names = |model: &Model| model.preparation().modalities.keys().cloned().collect::<Vec<_>>();
         let (theirs, own) = (names(&self.model), names(&new));
         let same_objectives = self.model.architecture().objectives == new.architecture().objectives;
-        let mut taken = Taken::default();
+        let mut tensors_taken = Vec::new();
+        let topology = &self.model.architecture().model.topology;
         let tensor = |tensor: NamedTensor| {
-            let source = old_name(&tensor.name, &own, &theirs, config).and_then(|name| old.get(&name));
+            let name = tower_name(&tensor.name, topology);
+            let source = old_name(&name, &own, &theirs, config).and_then(|name| old.get(&name));
             let source = source.filter(|source| same_objectives || !source.name.starts_with("objectives"));
-            match source.filter(|source| source.shape == tensor.shape) {
-                Some(source) => {
-                    taken.tensors.push(tensor.name.clone());
-                    NamedTensor { values: source.values.clone(), ..tensor }
+            match source.and_then(|source| values(source, &tensor)) {
+                Some(values) => {
+                    tensors_taken.push(tensor.name.clone());
+                    NamedTensor { values, ..tensor }
                 }
                 None => tensor,
             }
         };
         let tensors: BTreeMap<String, NamedTensor> =
             export(&new).into_iter().map(tensor).map(|tensor| (tensor.name.clone(), tensor)).collect();
-        taken.modalities = own.iter().filter(|name| config.modalities.contains_key(*name)).cloned().collect();
-        taken.new = own.into_iter().filter(|name| !config.modalities.contains_key(name)).collect();
+        let (modalities, new_ones) = own.into_iter().partition(|name| config.modalities.contains_key(name));
+        let taken = Taken { tensors: tensors_taken, modalities, new: new_ones, pace: self.pace() };
         Ok((import(new, &tensors)?, taken))
+    }
+}
+
+/// Towers are called as those of the topology that the model that is started from has.
+fn tower_name(name: &str, theirs: &Topology) -> String {
+    match theirs {
+        Topology::Towers { .. } => name.replace("trunks.Fused.towers.", "trunks.Towers.towers."),
+        Topology::Fused { .. } => name.replace("trunks.Towers.towers.", "trunks.Fused.towers."),
+        Topology::Shared { .. } => name.to_owned(),
+    }
+}
+
+/// What a parameter begins with; fewer positions of a text than the model has are its first. Nothing if the shapes
+/// differ otherwise.
+fn values(source: &NamedTensor, new: &NamedTensor) -> Option<Vec<f32>> {
+    if source.shape == new.shape {
+        return Some(source.values.clone());
+    }
+    match (&source.shape[..], &new.shape[..]) {
+        ([most, width], [count, own]) if width == own && count < most && new.name.ends_with(".Text.positions") => {
+            Some(source.values[..count * width].to_vec())
+        }
+        _ => None,
     }
 }
 
@@ -185,11 +311,12 @@ pub(crate) fn groups(taken: &Taken, training: Training) -> Vec<GroupConfig> {
         parts.windows(2).find(|pair| pair[0] == "blocks").and_then(|pair| pair[1].parse::<i32>().ok())
     };
     let layers = taken.tensors.iter().filter_map(|name| depth(name)).max().map_or(0, |last| last + 1);
+    let pace = taken.pace;
     let of = |name: &String| match (training, depth(name)) {
         (Training::Frozen, _) => group(name, 0.0),
-        (Training::Full, Some(block)) => group(name, LAYER_DECAY.powi(layers - block)),
-        (Training::Full, None) if name.starts_with("trunks") => group(name, LAYER_DECAY),
-        (Training::Full, None) => group(name, LAYER_DECAY.powi(layers + 1)),
+        (Training::Full, Some(block)) => group(name, pace * LAYER_DECAY.powi(layers - block)),
+        (Training::Full, None) if name.starts_with("trunks") => group(name, pace * LAYER_DECAY),
+        (Training::Full, None) => group(name, pace * LAYER_DECAY.powi(layers + 1)),
     };
     taken.tensors.iter().map(of).collect()
 }

@@ -26,6 +26,11 @@ impl Norm {
         Self { gamma, beta, epsilon }
     }
 
+    /// What is added to variances before the root.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
     /// `[rows, tokens, width]` → the same
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match &self.beta {

@@ -10,7 +10,7 @@ use sensorium_contract::{Attention, Seed};
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower,
     config::{Act, absolute, check, hidden_ratio, off, positive},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
@@ -203,6 +203,10 @@ impl Family for Bert {
 
     fn reads(&self) -> Vec<Reads> {
         vec![Reads::TOKENS]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        vec![Tower::words(self.embeddings.tower(0), &self.trunk)]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

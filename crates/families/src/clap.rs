@@ -95,7 +95,7 @@ impl Family for Clap {
     fn check(config: &ClapConfig) -> Result<(), String> {
         config.bert().check()?;
         positive(&[("projection_dim", config.projection_dim)])?;
-        padding(config.pad_token_id, config.vocab_size)?;
+        padding(config.pad_token_id, config.vocab_size, config.max_position_embeddings)?;
         absolute(config.position_embedding_type.as_deref())
     }
 

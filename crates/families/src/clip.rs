@@ -10,12 +10,12 @@ use burn::{
 };
 use ndarray::Array2;
 use sensorium_backbone::{Draw, Linear, Norm, NormKind, Transformer, TransformerConfig, param};
-use sensorium_contract::{Attention, Seed};
+use sensorium_contract::{Attention, Pool, Seed};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    FamilyError,
+    Content, FamilyError, Tower, TowerHead,
     config::{Act, check, hidden_ratio, nested, positive, read},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
@@ -387,6 +387,26 @@ impl Family for Clip {
 
     fn reads(&self) -> Vec<Reads> {
         sides([(self.text.is_some(), Reads::TEXT), (self.vision.is_some(), Reads::PICTURE)])
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let head = |projection: &Option<Linear>| projection.clone().map_or(TowerHead::None, TowerHead::Linear);
+        let text = self.text.as_ref().map(|text| Tower {
+            content: Content::Text,
+            tokens: text.embeddings.tower(0),
+            trunk: text.trunk.clone(),
+            pool: Some(Pool::Last),
+            head: head(&self.text_projection),
+        });
+        let vision = self.vision.as_ref().map(|vision| {
+            let mut trunk = vision.trunk.clone();
+            // Of all tokens the first alone is pooled.
+            trunk.norm = Some(vision.after.clone());
+            let tokens = vision.pictures.tower(vision.pictures.positions.val(), Some(vision.before.clone()));
+            let head = head(&self.visual_projection);
+            Tower { content: Content::Picture, tokens, trunk, pool: Some(Pool::Class), head }
+        });
+        text.into_iter().chain(vision).collect()
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

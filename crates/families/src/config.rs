@@ -132,10 +132,15 @@ pub(crate) fn absolute(position_embedding_type: Option<&str>) -> Result<(), Stri
 }
 
 /// The id of the word that only fills rows up.
-pub(crate) fn padding(pad_token_id: Option<i64>, vocab_size: usize) -> Result<(), String> {
+pub(crate) fn padding(pad_token_id: Option<i64>, vocab_size: usize, positions: usize) -> Result<(), String> {
     match pad_token_id {
-        Some(id) if id >= 0 && (id as usize) < vocab_size => Ok(()),
-        Some(id) => Err(format!("`pad_token_id`: expected an id below {vocab_size}, found {id}")),
+        Some(id) if id < 0 || id as usize >= vocab_size => {
+            Err(format!("`pad_token_id`: expected an id below {vocab_size}, found {id}"))
+        }
+        Some(id) if id as usize + 1 >= positions => {
+            Err(format!("`max_position_embeddings`: expected more than {}, found {positions}", id + 1))
+        }
+        Some(_) => Ok(()),
         None => Err("`pad_token_id` must be given: positions count from it".into()),
     }
 }

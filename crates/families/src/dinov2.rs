@@ -9,12 +9,12 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_backbone::{Biases, Draw, Linear, NormKind, Transformer, TransformerConfig};
-use sensorium_contract::Seed;
+use sensorium_contract::{Pool, Seed};
 use sensorium_kernels::Activation;
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    Content, FamilyError, Tower, TowerHead,
     config::{Act, Labels, Sides, check, hidden_ratio, labels},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
@@ -179,6 +179,15 @@ impl Family for Dinov2 {
 
     fn reads(&self) -> Vec<Reads> {
         vec![Reads::PICTURE]
+    }
+
+    fn towers(&self, picture: [usize; 2]) -> Vec<Tower> {
+        if self.embeddings.patches.grid(picture).contains(&0) {
+            return Vec::new();
+        }
+        let tokens = self.embeddings.tower(self.embeddings.positions_for(picture), None);
+        let (trunk, pool, head) = (self.trunk.clone(), Some(Pool::Class), TowerHead::None);
+        vec![Tower { content: Content::Picture, tokens, trunk, pool, head }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

@@ -15,7 +15,7 @@ use sensorium_kernels::Activation;
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower,
     bert::{self, EMBEDDINGS},
     config::{check, hidden_ratio, off, padding, positive},
     layout::BlockNames,
@@ -162,7 +162,7 @@ impl Family for Esm {
             return Err("`mask_token_id` must be given with `token_dropout`".into());
         }
         if config.is_absolute() {
-            padding(config.pad_token_id, config.vocab_size)?;
+            padding(config.pad_token_id, config.vocab_size, config.max_position_embeddings)?;
         }
         check(&config.trunk())
     }
@@ -217,6 +217,15 @@ impl Family for Esm {
 
     fn reads(&self) -> Vec<Reads> {
         vec![Reads { mixes_lengths: false, ..Reads::TOKENS }]
+    }
+
+    /// Without dropped words all others count for how many were left in training.
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let mut embeddings = self.embeddings.clone();
+        if self.dropped.is_some() {
+            embeddings.words.weight = embeddings.words.weight.map(|words| words * (1.0 - MASKED_IN_TRAINING));
+        }
+        vec![Tower::words(embeddings.tower(self.pad as usize + 1), &self.trunk)]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

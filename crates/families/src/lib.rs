@@ -33,6 +33,7 @@ mod tapas;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod tower;
 mod training;
 mod values;
 mod vilt;
@@ -48,6 +49,7 @@ pub use error::FamilyError;
 pub use generate::{Generates, Reading, Sampling, generate};
 pub use network::{Content, MODEL_TYPES, Network, Reads};
 pub use published::LeftOut;
+pub use tower::{Patches, TOWERS, Tower, TowerHead, TowerTokens, Words};
 pub use training::{Task, Training};
 pub use values::{Answer, Answers, Inputs};
 

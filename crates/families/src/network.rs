@@ -4,7 +4,7 @@ use burn::{module::Module, tensor::Device};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Checkpoint, FamilyError,
+    Checkpoint, FamilyError, Tower,
     checkpoint::{CONFIG, Reader},
 };
 pub use crate::{
@@ -74,6 +74,11 @@ pub(crate) trait Family: Module + Sized {
         Vec::new()
     }
 
+    /// Its sides as towers of an own model, for pictures of so many rows and columns; none if it cannot be one.
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        Vec::new()
+    }
+
     /// Answers named as the reference implementation names them.
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError>;
 }
@@ -114,6 +119,12 @@ macro_rules! families {
             /// What it embeds.
             pub fn reads(&self) -> Vec<Reads> {
                 match self { $(Self::$variant(network) => network.reads(),)* }
+            }
+
+            /// Its sides as towers of an own model, for pictures of so many rows and columns; none if the family is
+            /// not among [`crate::TOWERS`].
+            pub fn towers(&self, picture: [usize; 2]) -> Vec<Tower> {
+                match self { $(Self::$variant(network) => network.towers(picture),)* }
             }
 
             /// The family's name.

@@ -14,7 +14,7 @@ use sensorium_kernels::Activation;
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower,
     bert::{BLOCK, BertConfig, EMBEDDINGS},
     config::{Act, absolute, off, padding},
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
@@ -113,7 +113,7 @@ impl Family for Roberta {
 
     fn check(config: &RobertaConfig) -> Result<(), String> {
         config.bert().check()?;
-        padding(config.pad_token_id, config.vocab_size)?;
+        padding(config.pad_token_id, config.vocab_size, config.max_position_embeddings)?;
         absolute(config.position_embedding_type.as_deref())?;
         off(&[("add_cross_attention", config.add_cross_attention)])
     }
@@ -166,6 +166,10 @@ impl Family for Roberta {
 
     fn reads(&self) -> Vec<Reads> {
         vec![Reads::TOKENS]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        vec![Tower::words(self.embeddings.tower(self.pad as usize + 1), &self.trunk)]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

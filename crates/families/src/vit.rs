@@ -8,12 +8,12 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_backbone::{Biases, Draw, Linear, NormKind, Transformer, TransformerConfig};
-use sensorium_contract::Seed;
+use sensorium_contract::{Pool, Seed};
 use sensorium_kernels::Activation;
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    Content, FamilyError, Tower, TowerHead,
     config::{Act, Labels, Sides, check, hidden_ratio, labels, positive},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
@@ -180,6 +180,17 @@ impl Family for Vit {
 
     fn reads(&self) -> Vec<Reads> {
         vec![Reads::PICTURE]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let head = match (&self.pooler, self.pooler_act) {
+            (None, _) => TowerHead::None,
+            (Some(pooler), PoolerAct::Tanh) => TowerHead::Tanh(pooler.clone()),
+            // No checkpoint in use is known to have another one.
+            (Some(_), PoolerAct::Other(_)) => return Vec::new(),
+        };
+        let tokens = self.embeddings.tower(self.embeddings.positions.val(), None);
+        vec![Tower { content: Content::Picture, tokens, trunk: self.trunk.clone(), pool: Some(Pool::Class), head }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

@@ -36,8 +36,21 @@ pub enum Topology {
 pub struct ModelConfig {
     /// Width of the space that modalities share.
     pub embedding: usize,
+    /// How a pooled feature comes into it.
+    pub projection: Projection,
     /// How modalities share the backbone.
     pub topology: Topology,
+}
+
+/// From a pooled feature to the space that modalities share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Projection {
+    /// A matrix (CLIP).
+    #[default]
+    Linear,
+    /// A matrix, a bias and the hyperbolic tangent (the pooler of ViT).
+    Tanh,
 }
 
 /// All that a model is built from; saved as `model.toml`.
@@ -58,6 +71,8 @@ struct ModelTable {
     topology: TopologyKind,
     #[serde(default = "default_embedding")]
     embedding: usize,
+    #[serde(default, skip_serializing_if = "Projection::is_linear")]
+    projection: Projection,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trunk: Option<TransformerConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,11 +93,17 @@ fn default_embedding() -> usize {
     192
 }
 
+impl Projection {
+    fn is_linear(&self) -> bool {
+        *self == Self::Linear
+    }
+}
+
 impl TryFrom<ModelTable> for ModelConfig {
     type Error = String;
 
     fn try_from(table: ModelTable) -> Result<Self, String> {
-        let ModelTable { topology, embedding, trunk, towers, joint } = table;
+        let ModelTable { topology, embedding, projection, trunk, towers, joint } = table;
         let topology = match (topology, trunk, towers, joint) {
             (TopologyKind::Shared, Some(trunk), None, None) => Topology::Shared { trunk },
             (TopologyKind::Towers, None, Some(towers), None) => Topology::Towers { towers },
@@ -91,18 +112,18 @@ impl TryFrom<ModelTable> for ModelConfig {
             (TopologyKind::Towers, ..) => return Err("topology `towers` takes one table, `towers`".into()),
             (TopologyKind::Fused, ..) => return Err("topology `fused` takes two tables, `towers` and `joint`".into()),
         };
-        Ok(Self { embedding, topology })
+        Ok(Self { embedding, projection, topology })
     }
 }
 
 impl From<ModelConfig> for ModelTable {
-    fn from(ModelConfig { embedding, topology }: ModelConfig) -> Self {
+    fn from(ModelConfig { embedding, projection, topology }: ModelConfig) -> Self {
         let (topology, trunk, towers, joint) = match topology {
             Topology::Shared { trunk } => (TopologyKind::Shared, Some(trunk), None, None),
             Topology::Towers { towers } => (TopologyKind::Towers, None, Some(towers), None),
             Topology::Fused { towers, joint } => (TopologyKind::Fused, None, Some(towers), Some(joint)),
         };
-        Self { topology, embedding, trunk, towers, joint }
+        Self { topology, embedding, projection, trunk, towers, joint }
     }
 }
 
@@ -126,7 +147,10 @@ impl Topology {
     }
 
     /// The first trunk that a modality's tokens enter.
-    pub(crate) fn tower(&self, name: &Name) -> &TransformerConfig {
+    ///
+    /// # Panics
+    /// If there is no such modality.
+    pub fn tower(&self, name: &Name) -> &TransformerConfig {
         match self {
             Self::Shared { trunk } => trunk,
             Self::Towers { towers } | Self::Fused { towers, .. } => &towers[name],

@@ -15,7 +15,7 @@ mod predict;
 mod tests;
 mod trunks;
 
-pub use config::{Architecture, ModelConfig, Topology};
+pub use config::{Architecture, ModelConfig, Projection, Topology};
 pub use directory::{CARD, LINEAGE, load, save, verify_answers};
 pub use error::ModelError;
 pub use model::Model;

@@ -13,7 +13,7 @@ use sensorium_modalities::{Encoder, Modalities};
 use sensorium_objectives::{AnyObjective, ObjectiveConfig, Surroundings};
 
 use crate::{
-    Architecture, BatchPlan, ModelError, Trunks,
+    Architecture, BatchPlan, ModelError, Projection, Trunks,
     plan::{Input, InputKey, Places, PlannedPass},
     trunks::Stage,
 };
@@ -65,8 +65,11 @@ impl Model {
         let projection = |name: &Name| {
             let width = topology.tower(name).width;
             let draw = Draw::Normal((width as f32).powf(-0.5));
-            let seed = seed.named("projection").named(name);
-            Linear::without_bias(width, architecture.model.embedding, draw, seed, device)
+            let (seed, embedding) = (seed.named("projection").named(name), architecture.model.embedding);
+            match architecture.model.projection {
+                Projection::Linear => Linear::without_bias(width, embedding, draw, seed, device),
+                Projection::Tanh => Linear::new(width, embedding, draw, seed, device),
+            }
         };
         let objectives = objectives(architecture, &modalities, seed.named("objectives"), device)?;
         Ok(Self {
@@ -146,6 +149,10 @@ impl Model {
     /// `[rows, width]` → `[rows, embedding]` of length 1
     pub(crate) fn project(&self, name: &Name, pooled: &Tensor<2>) -> Tensor<2> {
         let projected = self.projections[self.number(name)].forward(pooled.clone());
+        let projected = match self.parts.architecture.model.projection {
+            Projection::Linear => projected,
+            Projection::Tanh => projected.tanh(),
+        };
         let length = projected.clone().square().sum_dim(1).sqrt().clamp_min(1e-12); // [rows, 1]
         projected / length
     }

@@ -15,6 +15,9 @@ pub struct ImageConfig {
     pub channels: usize,
     /// How a picture of another shape becomes one of `size`.
     pub resize: Resize,
+    /// What it is resized to before `size` is cut from its centre; `size` itself if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaled: Option<Size>,
     /// The antialiasing filter of resizing.
     pub filter: Filter,
     /// Subtracted from values between 0 and 1; one number, or one a channel.
@@ -27,6 +30,9 @@ pub struct ImageConfig {
     pub pool: Pool,
     /// Share of the patches that masked modelling hides (He et al. 2022 hide 0.75 of larger grids).
     pub mask_ratio: f32,
+    /// The epsilon of a normalisation of the tokens before the trunk (CLIP has 1e-5); none if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<f64>,
     /// Random changes while training; all off by default.
     pub augment: ImageAugment,
 }
@@ -39,12 +45,14 @@ impl Default for ImageConfig {
             patch: 8,
             channels: 3,
             resize: Resize::Stretch,
+            scaled: None,
             filter: Filter::Bicubic,
             mean: vec![0.5],
             std: vec![0.5],
             background: [255; 3],
             pool: Pool::Class,
             mask_ratio: 0.6,
+            norm: None,
             augment: ImageAugment::default(),
         }
     }
@@ -61,6 +69,11 @@ pub enum Size {
 }
 
 impl Size {
+    /// One number where both sides are alike.
+    pub fn of([height, width]: [usize; 2]) -> Self {
+        if height == width { Self::Square(height) } else { Self::Sides([height, width]) }
+    }
+
     /// Height and width.
     pub fn sides(self) -> [usize; 2] {
         match self {
@@ -159,6 +172,13 @@ impl ImageConfig {
                 format!("1 or {} finite numbers{}", self.channels, if key == "std" { " above 0" } else { "" });
             check(key, count && sound, expected, format!("{values:?}"))?;
         }
+        if let Some([height, width]) = self.scaled.map(Size::sides) {
+            let sound = (1..=8192).contains(&height) && (1..=8192).contains(&width) && self.resize != Resize::Pad;
+            check("scaled", sound, "1 to 8192 pixels a side, and no `pad`", format!("{height} x {width}"))?;
+        }
+        if let Some(norm) = self.norm {
+            check("norm", norm.is_finite() && norm > 0.0, "a number above 0", norm)?;
+        }
         check("pool", self.pool != Pool::Last, "`class` or `mean`", "`last`")?;
         check("mask_ratio", (0.0..=1.0).contains(&self.mask_ratio), "a share between 0 and 1", self.mask_ratio)?;
         self.augment.validate(height.min(width))
@@ -207,6 +227,9 @@ mod tests {
         assert_eq!(key(|c| c.channels = 4), Some("channels"));
         assert_eq!(key(|c| c.mean = vec![0.5, 0.5]), Some("mean"));
         assert_eq!(key(|c| c.std = vec![0.0]), Some("std"));
+        assert_eq!(key(|c| c.scaled = Some(Size::Square(0))), Some("scaled"));
+        assert_eq!(key(|c| (c.scaled, c.resize) = (Some(Size::Square(80)), Resize::Pad)), Some("scaled"));
+        assert_eq!(key(|c| c.norm = Some(0.0)), Some("norm"));
         assert_eq!(key(|c| c.pool = Pool::Last), Some("pool"));
         assert_eq!(key(|c| c.mask_ratio = 1.5), Some("mask_ratio"));
         assert_eq!(key(|c| c.augment.crop_scale = Some([0.9, 0.1])), Some("augment.crop_scale"));

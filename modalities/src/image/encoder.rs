@@ -2,7 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
-use sensorium_backbone::{Draw, Linear, param};
+use sensorium_backbone::{Draw, Linear, Norm, NormKind, param};
 use sensorium_contract::{Arrays, Name, Pool, Seed, Tokens, tensor_f32};
 
 use super::{
@@ -22,6 +22,8 @@ pub struct ImageEncoder {
     pub class: Option<Param<Tensor<1>>>,
     /// Stands in for a hidden patch, `[width]`.
     pub hidden: Param<Tensor<1>>,
+    /// Of the tokens.
+    pub norm: Option<Norm>,
     #[module(skip)]
     name: Name,
     #[module(skip)]
@@ -44,6 +46,7 @@ impl ImageEncoder {
             ),
             class: (config.pool == Pool::Class).then(class),
             hidden: param([width], normal, seed.named("hidden"), device),
+            norm: config.norm.map(|epsilon| Norm::new(NormKind::Layer, width, epsilon, seed, device)),
             name: name.clone(),
             pool: config.pool,
         }
@@ -59,6 +62,10 @@ impl ImageEncoder {
         let values = replace_hidden(values, arrays, &self.hidden, device);
         let values = prepend_class(values, self.class.as_ref()); // [rows, tokens, width]
         let values = values + self.positions.val().unsqueeze();
+        let values = match &self.norm {
+            Some(norm) => norm.forward(values),
+            None => values,
+        };
         Tokens::new(&self.name, self.pool, values, None)
     }
 

@@ -56,8 +56,7 @@ impl Image {
             Some([least, _]) => Some(shrunk(picture.clone(), config, least).map_err(fault)?),
             None => None,
         };
-        let fitted =
-            fit(picture, config.size.sides(), config.resize, config.filter, config.background).map_err(fault)?;
+        let fitted = fit(picture, config).map_err(fault)?;
         let arrays = Arrays::default().with(PIXELS, normalise(&fitted, config));
         Ok(match full {
             Some(full) => arrays.with(FULL, normalise(&full, config)),

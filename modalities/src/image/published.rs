@@ -5,7 +5,7 @@ use sensorium_contract::{Array, Fault, Value};
 use serde_json::{Value as Json, json};
 
 use super::{
-    config::Filter,
+    config::{Filter, ImageConfig, Resize, Size},
     decode::{Levels, Picture, decode},
     resize::{centred, covering, scale},
 };
@@ -93,6 +93,40 @@ impl Pictures {
     pub fn shape(&self) -> [usize; 3] {
         let [height, width] = self.size;
         [self.channels, height, width]
+    }
+
+    /// The same steps as a recipe writes them; patches and what comes after are the model's.
+    ///
+    /// # Errors
+    /// If a recipe has no word for them.
+    pub fn config(&self) -> Result<ImageConfig, String> {
+        let Some((scaling, filter)) = self.scale else {
+            return Err("`do_resize`: a recipe cannot leave pictures as large as they are".to_owned());
+        };
+        let (resize, scaled) = match scaling {
+            Scaling::To(size) => (Resize::Stretch, size),
+            Scaling::Shortest(side) => (Resize::Crop, [side; 2]),
+        };
+        // Recipes take a mean and a deviation of levels between 0 and 1.
+        let unit = self.factor * 255.0;
+        let share = |values: &Vec<f32>| values.iter().map(|value| value / unit).collect();
+        let [mean, std] = match &self.normal {
+            Some(normal) if self.factor == 1.0 / 255.0 => normal.clone(),
+            Some(normal) => normal.each_ref().map(share),
+            None => [vec![0.0], vec![1.0 / unit]],
+        };
+        let config = ImageConfig {
+            size: Size::of(self.size),
+            scaled: (scaled != self.size).then(|| Size::of(scaled)),
+            channels: self.channels,
+            background: WHITE,
+            resize,
+            filter,
+            mean,
+            std,
+            ..ImageConfig::default()
+        };
+        Ok(config)
     }
 
     /// A picture file's values, `[channels, height, width]`.
@@ -250,9 +284,11 @@ fn numbers(value: &Json, key: &str, channels: usize) -> Result<Vec<f32>, String>
 #[cfg(test)]
 mod tests {
     use safetensors::SafeTensors;
+    use sensorium_contract::{Modality, Name, Sample};
 
     use super::*;
     use crate::reference::{fixture, floats, integers, metadata, shared};
+    use crate::{image::Image, patches::PATCHES};
 
     #[derive(serde::Deserialize)]
     struct Case {
@@ -274,6 +310,24 @@ mod tests {
         values
     }
 
+    /// A recipe's modality makes the same values.
+    fn same_in_a_recipe(pictures: &Pictures, config: ImageConfig, file: &[u8]) {
+        let [height, width] = config.size.sides();
+        // One patch of all rows, so that its values lie as those of the picture.
+        let config = ImageConfig { patch: height.max(1), ..config };
+        if height != width {
+            return;
+        }
+        let image = Image::new(&Name::new("image"), config).unwrap();
+        let sample = Sample { key: String::new(), fields: [("image".to_owned(), Value::Bytes(file.into()))].into() };
+        let item = image.decode(&sample).unwrap().unwrap();
+        let found = image.collate(&[item]).f32(PATCHES).clone();
+        let expected = pictures.pixels("image", file).unwrap();
+        assert_eq!(found.len(), expected.len());
+        let far = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-5, "{pictures:?}: {far}");
+    }
+
     #[test]
     fn processors_agree_with_the_library() {
         let bytes = fixture("preprocessing.safetensors");
@@ -293,6 +347,9 @@ mod tests {
             };
             let pictures = Pictures::new(&settings[&kind], "none", 1, 3).unwrap();
             let found = levels(&pictures, &content);
+            if let Ok(config) = pictures.config() {
+                same_in_a_recipe(&pictures, config, &content);
+            }
             assert_eq!(found.shape(), shape, "{name}");
             assert_eq!(pictures.shape(), shape[..], "{name}");
             let found: Vec<f32> = found.iter().copied().collect();

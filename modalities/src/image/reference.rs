@@ -30,7 +30,7 @@ struct Picture {
 /// `[height, width, channels]`
 fn levels(bytes: &[u8], config: &ImageConfig) -> Vec<u8> {
     let picture = decode("image", bytes, config.channels, config.background).unwrap();
-    let fitted = fit(picture, config.size.sides(), config.resize, config.filter, config.background).unwrap();
+    let fitted = fit(picture, config).unwrap();
     match fitted.levels {
         Levels::Byte(levels) => levels,
         Levels::Deep(levels) => levels.iter().map(|level| (level.clamp(0.0, 1.0) * 255.0).round() as u8).collect(),

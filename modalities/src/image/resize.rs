@@ -5,7 +5,7 @@ use fast_image_resize::{
 };
 
 use super::{
-    config::{Filter, Resize},
+    config::{Filter, ImageConfig, Resize},
     decode::{Levels, Picture},
 };
 
@@ -28,24 +28,15 @@ impl Filter {
     }
 }
 
-/// A picture of exactly `[height, width]`.
-pub(super) fn fit(
-    picture: Picture,
-    [height, width]: [usize; 2],
-    resize: Resize,
-    filter: Filter,
-    background: [u8; 3],
-) -> Result<Picture, ResizeError> {
-    match resize {
-        Resize::Stretch => scale(picture, [height, width], filter),
-        Resize::Crop => {
-            let scaled = covering([picture.height, picture.width], [height, width]);
-            Ok(cut(&scale(picture, scaled, filter)?, [height, width]))
-        }
-        Resize::Pad => {
-            let scaled = contained([picture.height, picture.width], [height, width]);
-            Ok(pad(&scale(picture, scaled, filter)?, [height, width], background))
-        }
+/// A picture of exactly the configured size.
+pub(super) fn fit(picture: Picture, config: &ImageConfig) -> Result<Picture, ResizeError> {
+    let (from, size, filter) = ([picture.height, picture.width], config.size.sides(), config.filter);
+    let to = config.scaled.unwrap_or(config.size).sides();
+    match config.resize {
+        Resize::Stretch if to == size => scale(picture, size, filter),
+        Resize::Stretch => Ok(centred(&scale(picture, to, filter)?, size)),
+        Resize::Crop => Ok(centred(&scale(picture, covering(from, to), filter)?, size)),
+        Resize::Pad => Ok(pad(&scale(picture, contained(from, size), filter)?, size, config.background)),
     }
 }
 
@@ -239,6 +230,7 @@ fn pad_levels<L: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Size;
 
     #[test]
     fn shapes_are_covered_and_contained() {
@@ -252,10 +244,21 @@ mod tests {
     #[test]
     fn padding_and_cutting_keep_the_middle() {
         let picture = Picture { width: 4, height: 2, channels: 1, levels: Levels::Byte((0..8).collect()) };
-        let padded = fit(picture.clone(), [4, 4], Resize::Pad, Filter::Bicubic, [9; 3]).unwrap();
+        let config = |size: [usize; 2], resize| ImageConfig {
+            size: Size::of(size),
+            channels: 1,
+            background: [9; 3],
+            resize,
+            ..ImageConfig::default()
+        };
+        let padded = fit(picture.clone(), &config([4, 4], Resize::Pad)).unwrap();
         assert_eq!(padded.levels, Levels::Byte(vec![9, 9, 9, 9, 0, 1, 2, 3, 4, 5, 6, 7, 9, 9, 9, 9]));
-        let cut = fit(picture, [2, 2], Resize::Crop, Filter::Bicubic, [9; 3]).unwrap();
+        let cut = fit(picture.clone(), &config([2, 2], Resize::Crop)).unwrap();
         assert_eq!(cut.levels, Levels::Byte(vec![1, 2, 5, 6]));
+        for resize in [Resize::Crop, Resize::Stretch] {
+            let whole = ImageConfig { scaled: Some(Size::of([2, 4])), ..config([2, 2], resize) };
+            assert_eq!(fit(picture.clone(), &whole).unwrap().levels, cut.levels);
+        }
     }
 
     #[test]

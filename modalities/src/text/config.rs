@@ -19,6 +19,16 @@ pub struct TextConfig {
     pub pool: Pool,
     /// Share of the tokens that masked modelling hides (Devlin et al. 2019: 0.15).
     pub mask_ratio: f32,
+    /// Whether tokens have learned positions; a trunk of rotary ones needs none.
+    #[serde(skip_serializing_if = "is_true")]
+    pub positions: bool,
+    /// The epsilon of a normalisation of the tokens before the trunk (BERT has 1e-12); none if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<f64>,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl Default for TextConfig {
@@ -29,6 +39,8 @@ impl Default for TextConfig {
             context: 64,
             pool: Pool::Class,
             mask_ratio: 0.15,
+            positions: true,
+            norm: None,
         }
     }
 }
@@ -47,11 +59,15 @@ impl TextConfig {
             let found = self.mask_ratio.to_string();
             return Err(TextError::Config { key: "mask_ratio", expected: "a share between 0 and 1", found });
         }
+        if let Some(norm) = self.norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return Err(TextError::Config { key: "norm", expected: "a number above 0", found: norm.to_string() });
+        }
         Ok(())
     }
 }
 
-/// Where a tokenizer comes from: `{ file = "tokenizer.json" }` or `{ train = "bpe", vocabulary = 4096 }`.
+/// Where a tokenizer comes from: `{ file = "tokenizer.json" }`, `{ train = "bpe", vocabulary = 4096 }` or
+/// `{ published = "all-MiniLM-L6-v2" }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "TokenizerTable", into = "TokenizerTable")]
 pub enum TokenizerConfig {
@@ -59,6 +75,8 @@ pub enum TokenizerConfig {
     File(PathBuf),
     /// Learned from the training texts.
     Train(Training),
+    /// That of a published checkpoint's directory, which says itself what begins and ends a text.
+    Published(PathBuf),
 }
 
 impl Default for TokenizerConfig {
@@ -129,6 +147,8 @@ struct TokenizerTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     train: Option<TokenizerKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vocabulary: Option<usize>,
@@ -142,18 +162,22 @@ impl TryFrom<TokenizerTable> for TokenizerConfig {
     type Error = String;
 
     fn try_from(table: TokenizerTable) -> Result<Self, String> {
-        let TokenizerTable { file, train, vocabulary, lowercase, min_frequency } = table;
+        let TokenizerTable { file, published, train, vocabulary, lowercase, min_frequency } = table;
         let trains = train.is_some() || vocabulary.is_some() || lowercase.is_some() || min_frequency.is_some();
-        if let Some(file) = file {
-            return match trains {
-                true => Err("a tokenizer is either read from `file` or learned (`train`, `vocabulary`, `lowercase`, \
-                             `min_frequency`), not both"
-                    .to_owned()),
-                false => Ok(Self::File(file)),
-            };
+        match (file, published) {
+            (None, None) => {}
+            (Some(file), None) if !trains => return Ok(Self::File(file)),
+            (None, Some(directory)) if !trains => return Ok(Self::Published(directory)),
+            _ => {
+                return Err("a tokenizer is either read from `file`, that of a `published` checkpoint, or learned \
+                            (`train`, `vocabulary`, `lowercase`, `min_frequency`), not both"
+                    .to_owned());
+            }
         }
         let Some(kind) = train else {
-            return Err("a tokenizer needs `file` or `train` (bpe, wordpiece, byte, character, smiles)".to_owned());
+            return Err(
+                "a tokenizer needs `file`, `published` or `train` (bpe, wordpiece, byte, character, smiles)".to_owned()
+            );
         };
         if kind == TokenizerKind::Byte && (vocabulary.is_some() || min_frequency.is_some()) {
             return Err("bytes have a fixed vocabulary: leave out `vocabulary` and `min_frequency`".to_owned());
@@ -172,14 +196,15 @@ impl From<TokenizerConfig> for TokenizerTable {
     fn from(config: TokenizerConfig) -> Self {
         match config {
             TokenizerConfig::File(file) => Self { file: Some(file), ..Self::default() },
+            TokenizerConfig::Published(directory) => Self { published: Some(directory), ..Self::default() },
             TokenizerConfig::Train(training) => {
                 let merges = training.kind != TokenizerKind::Byte;
                 Self {
-                    file: None,
                     train: Some(training.kind),
                     vocabulary: merges.then_some(training.vocabulary),
                     lowercase: Some(training.lowercase),
                     min_frequency: merges.then_some(training.min_frequency),
+                    ..Self::default()
                 }
             }
         }
@@ -203,7 +228,8 @@ mod tests {
         assert_eq!(learned, Ok(TokenizerConfig::Train(training)));
         for (json, part) in [
             (r#"{"file": "t.json", "train": "bpe"}"#, "not both"),
-            ("{}", "needs `file` or `train`"),
+            (r#"{"file": "t.json", "published": "minilm"}"#, "not both"),
+            ("{}", "needs `file`, `published` or `train`"),
             (r#"{"train": "byte", "vocabulary": 9}"#, "fixed vocabulary"),
             (r#"{"train": "bpe", "vocabulry": 9}"#, "unknown field `vocabulry`"),
             (r#"{"train": "bp"}"#, "unknown variant `bp`"),
@@ -217,6 +243,7 @@ mod tests {
     fn a_configuration_survives_writing() {
         for tokenizer in [
             TokenizerConfig::File("a/t.json".into()),
+            TokenizerConfig::Published("minilm".into()),
             TokenizerConfig::default(),
             TokenizerConfig::Train(Training { kind: TokenizerKind::Byte, ..Training::default() }),
         ] {

@@ -61,6 +61,14 @@ pub enum TextError {
         /// The field.
         field: String,
     },
+    /// A model of the sentencepiece library that is damaged or of a kind that is not known.
+    #[error("`{}` is no model of the sentencepiece library that is read here: {problem}", path.display())]
+    Pieces {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A published model without a tokenizer of a form that is read here.
     #[error(
         "`{}` has neither `tokenizer.json` nor `{missing}`{}; save the tokenizer in this form with the transformers library (AutoTokenizer.from_pretrained(…).save_pretrained(…))",

@@ -1,20 +1,27 @@
 //! The files in which tokenizers are published: `tokenizer.json`, or what stood in its place before: `vocab.txt` of
 //! BERT and ESM, `vocab.json` with `merges.txt` of GPT, GPT-2, RoBERTa, CLIP and their kin.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value as Json, json};
 use tokenizers::Tokenizer;
 
-use super::TextError;
+use super::{TextError, pieces};
 
 /// The form of a tokenizer of today.
 const JSON: &str = "tokenizer.json";
+const CONFIG: &str = "config.json";
 const WORDS: &str = "vocab.txt";
 const PIECES: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 /// Models of the sentencepiece library.
-const SENTENCE_PIECES: [&str; 3] = ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+const SENTENCE_PIECES: [&str; 3] = [T5_PIECES, "sentencepiece.bpe.model", "tokenizer.model"];
+const T5_PIECES: &str = "spiece.model";
+/// Tokens of T5 for stretches that are left out, where nothing says how many there are, and the most there can be.
+const EXTRA: [u64; 2] = [100, 10_000];
 /// How CLIP's tokenizer cuts a text into words.
 const CLIP_WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
@@ -24,9 +31,27 @@ const CLIP_WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'l
 /// # Errors
 /// If there is none that can be read, with a hint how to make one.
 pub fn read_tokenizer(directory: &Path, family: &str) -> Result<Tokenizer, TextError> {
+    let (place, json) = tokenizer_text(directory, family)?;
+    parse(&place, &json)
+}
+
+/// The text of a published model's tokenizer, as [`JSON`] has it, and where it comes from; the directory's
+/// configuration says what older files mean.
+///
+/// # Errors
+/// As [`read_tokenizer`].
+pub fn published_tokenizer(directory: &Path) -> Result<String, TextError> {
+    let path = directory.join(CONFIG);
+    let config = if path.exists() { object(&path)? } else { json!({}) };
+    let (_, json) = tokenizer_text(directory, config["model_type"].as_str().unwrap_or_default())?;
+    Ok(json)
+}
+
+fn tokenizer_text(directory: &Path, family: &str) -> Result<(PathBuf, String), TextError> {
     let path = directory.join(JSON);
     if path.exists() {
-        return parse(&path, &read(&path)?);
+        let json = read(&path)?;
+        return Ok((path, json));
     }
     let files = Files { directory, settings: settings(directory)? };
     let layout = match family {
@@ -35,9 +60,10 @@ pub fn read_tokenizer(directory: &Path, family: &str) -> Result<Tokenizer, TextE
         "roberta" | "clap_text_model" | "bart" => files.byte_pairs(Some(["<s>", "</s>"]))?,
         "gpt2" | "whisper" | "llama" => files.byte_pairs(None)?,
         "esm" => files.letters()?,
+        "t5" | "mt5" => files.sentence_pieces()?,
         _ => files.word_pieces()?,
     };
-    parse(directory, &layout.to_string())
+    Ok((directory.to_owned(), layout.to_string()))
 }
 
 fn read(path: &Path) -> Result<String, TextError> {
@@ -162,6 +188,14 @@ impl Files<'_> {
         }))
     }
 
+    /// T5's: the likeliest pieces of a text (Kudo 2018).
+    fn sentence_pieces(&self) -> Result<Json, TextError> {
+        let path = self.need(T5_PIECES)?;
+        let bytes = fs::read(&path).map_err(|source| TextError::Read { path: path.clone(), source })?;
+        let extra = self.settings["extra_ids"].as_u64().unwrap_or(EXTRA[0]).min(EXTRA[1]);
+        pieces::tokenizer(&bytes, extra as usize).map_err(|problem| TextError::Pieces { path, problem })
+    }
+
     /// The first GPT's: BERT's words, byte pairs within them (Radford et al. 2018).
     fn gpt(&self) -> Result<Json, TextError> {
         let vocabulary = self.pieces()?;
@@ -205,7 +239,7 @@ impl Files<'_> {
         }
     }
 
-    fn need(&self, file: &'static str) -> Result<std::path::PathBuf, TextError> {
+    fn need(&self, file: &'static str) -> Result<PathBuf, TextError> {
         let path = self.directory.join(file);
         if path.exists() {
             return Ok(path);
@@ -302,7 +336,10 @@ mod tests {
         let message = |family| read_tokenizer(folder.path(), family).unwrap_err().to_string();
         assert!(message("gpt2").contains("neither `tokenizer.json` nor `vocab.json`"));
         fs::write(folder.path().join("spiece.model"), "").unwrap();
-        assert!(message("t5").contains("`spiece.model` of the sentencepiece library is not read"));
+        assert!(message("xlm-roberta").contains("`spiece.model` of the sentencepiece library is not read"));
+        assert!(message("t5").contains("it has no piece `</s>`"));
+        fs::write(folder.path().join("spiece.model"), "pieces").unwrap();
+        assert!(message("t5").contains("is no model of the sentencepiece library that is read here"));
         fs::write(folder.path().join("vocab.txt"), "a\nb\n").unwrap();
         assert!(message("bert").contains("lacks `[CLS]`"));
         fs::write(folder.path().join("vocab.json"), "[]").unwrap();

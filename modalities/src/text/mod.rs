@@ -5,6 +5,7 @@ mod encoder;
 mod error;
 mod files;
 mod merges;
+mod pieces;
 mod prepare;
 mod published;
 mod targets;
@@ -18,7 +19,7 @@ use crate::{Kind, Learned, Problem};
 pub use config::{TextConfig, TokenizerConfig, TokenizerKind, Training};
 pub use encoder::TextEncoder;
 pub use error::TextError;
-pub use files::read_tokenizer;
+pub use files::{published_tokenizer, read_tokenizer};
 pub use prepare::TextModality;
 pub use published::Words;
 

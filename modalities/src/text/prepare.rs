@@ -9,10 +9,12 @@ use std::{
 use ndarray::{Array1, Array2, Axis};
 use rand::RngExt;
 use sensorium_contract::{Array, Arrays, Fault, Head, Item, Masked, Modality, Name, Pool, Rng, Sample, Value, Values};
-use tokenizers::Tokenizer;
+use tokenizers::{Tokenizer, TruncationParams};
 
 use super::{
-    TextConfig, TextError, TokenizerConfig, targets,
+    TextConfig, TextError, TokenizerConfig,
+    files::published_tokenizer,
+    targets,
     tokenizer::{self, SpecialIds},
 };
 
@@ -62,6 +64,10 @@ impl TextModality {
                 let json = tokenizer::train(training, &config.field, texts)?;
                 Self::new(config, json, "the learned tokenizer")
             }
+            TokenizerConfig::Published(directory) => {
+                let (json, place) = (published_tokenizer(directory)?, directory.display().to_string());
+                Self::new(config, json, &place)
+            }
         }
     }
 
@@ -75,8 +81,12 @@ impl TextModality {
     }
 
     fn new(config: TextConfig, json: String, place: &str) -> Result<Self, TextError> {
-        let tokenizer = tokenizer::parse(&json, place)?;
+        let mut tokenizer = tokenizer::parse(&json, place)?;
         let special = tokenizer::special_ids(&tokenizer);
+        let published = matches!(config.tokenizer, TokenizerConfig::Published(_));
+        if published {
+            bound(&mut tokenizer, config.context)?;
+        }
         let needs = |purpose, names: &[&str], pool| TextError::NoToken {
             place: place.to_owned(),
             purpose,
@@ -84,6 +94,7 @@ impl TextModality {
             pool,
         };
         match config.pool {
+            _ if published => {}
             Pool::Class if special.bos.is_none() => return Err(needs("begins a text", &tokenizer::BOS, "class")),
             Pool::Last if special.eos.is_none() => return Err(needs("ends a text", &tokenizer::EOS, "last")),
             _ => {}
@@ -104,9 +115,12 @@ impl TextModality {
         })
     }
 
-    /// The same tokenizer on another field.
-    pub fn reading(self, field: &str) -> Self {
-        Self { config: TextConfig { field: field.to_owned(), ..self.config }, ..self }
+    /// The same tokenizer, read as another configuration says.
+    ///
+    /// # Errors
+    /// If the configuration asks for what the tokenizer has not.
+    pub fn configured(&self, config: TextConfig) -> Result<Self, TextError> {
+        Self::load(TextConfig { tokenizer: self.config.tokenizer.clone(), ..config }, &self.json)
     }
 
     /// The modality under the name that the recipe gives it; without, it is that of its field.
@@ -139,10 +153,21 @@ impl TextModality {
         self.tokenizer.decode(&ids, true).map(|text| text.trim().to_owned()).map_err(damaged)
     }
 
+    /// Whether the tokenizer says itself what begins and ends a text.
+    fn is_published(&self) -> bool {
+        matches!(self.config.tokenizer, TokenizerConfig::Published(_))
+    }
+
     /// First token, as much of the text as fits, last token.
     fn encode(&self, text: &str) -> Result<Encoded, Fault> {
         let failed = |error: tokenizers::Error| Fault::new(&self.config.field, "text cannot be tokenized", error);
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(failed)?;
+        let encoding = self.tokenizer.encode_fast(text, self.is_published()).map_err(failed)?;
+        if self.is_published() {
+            self.seen.fetch_add(1, Ordering::Relaxed);
+            self.truncated.fetch_add(usize::from(!encoding.get_overflowing().is_empty()), Ordering::Relaxed);
+            let ids = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+            return Ok(Encoded { ids, content: content(text) });
+        }
         let (bos, eos) = (self.special.bos, self.special.eos);
         let room = self.config.context - bos.iter().len() - eos.iter().len();
         let fits = encoding.get_ids().len().min(room);
@@ -160,19 +185,31 @@ impl TextModality {
             let detail = format!("expected text or a list of texts, found {}", found.kind());
             Fault::new(&self.config.field, "field is not text", detail)
         };
+        // To some published tokenizers a blank in front is another word.
+        let trimmed = |text: &str| if self.is_published() { text.to_owned() } else { text.trim().to_owned() };
         let text = |value: &Value| match value {
             Value::Bytes(bytes) => std::str::from_utf8(bytes)
-                .map(|text| text.trim().to_owned())
+                .map(trimmed)
                 .map_err(|error| Fault::new(&self.config.field, "text is not UTF-8", error)),
-            other => other.as_text().map(|text| text.trim().to_owned()).ok_or_else(|| wrong(other)),
+            other => other.as_text().map(|text| trimmed(&text)).ok_or_else(|| wrong(other)),
         };
         let mut texts = match value {
             Value::List(values) => values.iter().map(text).collect::<Result<Vec<_>, _>>()?,
             single => vec![text(single)?],
         };
-        texts.retain(|text| !text.is_empty());
+        texts.retain(|text| !text.trim().is_empty());
         Ok(texts)
     }
+}
+
+/// Lets a published tokenizer cut texts to the context, and see its special tokens in them, as its own library does.
+fn bound(tokenizer: &mut Tokenizer, context: usize) -> Result<(), TextError> {
+    let truncation = TruncationParams { max_length: context, ..TruncationParams::default() };
+    let small =
+        |_| TextError::Config { key: "context", expected: "more than a text's own tokens", found: context.to_string() };
+    tokenizer.with_truncation(Some(truncation)).map_err(small)?;
+    tokenizer.set_encode_special_tokens(false);
+    Ok(())
 }
 
 /// The first eight bytes of BLAKE3.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use sensorium_backbone::TransformerConfig;
 use sensorium_contract::Name;
 use sensorium_modalities::ModalityConfig;
-use sensorium_model::{ModelConfig, Topology};
+use sensorium_model::{ModelConfig, Projection, Topology};
 use sensorium_train::{GroupConfig, OptimizerConfig, ScheduleConfig, TrainConfig, Warmup};
 
 use crate::Training;
@@ -25,14 +25,19 @@ impl Size {
 
     /// One small trunk for all.
     pub fn model(&self) -> ModelConfig {
+        let trunk = self.trunk();
+        ModelConfig { embedding: trunk.width, projection: Projection::Linear, topology: Topology::Shared { trunk } }
+    }
+
+    /// As large as the table can teach from nothing.
+    pub fn trunk(&self) -> TransformerConfig {
         let (layers, width, heads) = match (self.cells_alone, self.rows) {
             (true, 0..5000) => (2, 64, 4),
             (true, _) => (3, 96, 4),
             (false, 0..5000) => (3, 96, 4),
             (false, _) => (4, 128, 4),
         };
-        let trunk = TransformerConfig { layers, width, heads, hidden_ratio: 2.0, ..TransformerConfig::default() };
-        ModelConfig { embedding: width, topology: Topology::Shared { trunk } }
+        TransformerConfig { layers, width, heads, hidden_ratio: 2.0, ..TransformerConfig::default() }
     }
 
     pub fn train(&self, starts: bool, training: Training) -> TrainConfig {

@@ -13,7 +13,7 @@ use ndarray::{Array2, s};
 use sensorium_contract::Array;
 use sensorium_state::read_arrays;
 
-use crate::Checkpoint;
+use crate::{Checkpoint, TOWERS};
 
 /// Largest difference of an answer's element from the reference.
 const TOLERANCE: f32 = 1e-4;
@@ -96,6 +96,14 @@ fn all_agree(folder: &str) {
 #[test]
 fn answers_agree_with_the_reference() {
     all_agree("parity");
+}
+
+#[test]
+fn the_families_that_have_towers_are_listed() {
+    for path in cases("parity") {
+        let network = Checkpoint::open(&path, &Device::flex()).unwrap().network;
+        assert_eq!(!network.towers([32, 32]).is_empty(), TOWERS.contains(&network.name()), "{}", path.display());
+    }
 }
 
 /// Cases of other sizes, where someone made some (`tests/reference/checkpoints.py`).
