@@ -6,7 +6,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use sensorium::{
     FineTuning,
-    adapt::{Proposal, Request, Training},
+    adapt::{Balance, Proposal, Request, Training},
     train::{Display, Stop},
 };
 use sensorium_cases::ProblemKind;
@@ -33,6 +33,17 @@ enum Adapt {
     Full,
     /// What is new; all that was taken over stays as it is
     Frozen,
+    /// What is new, and low-rank changes of the Transformer (`--set start.low_rank.rank=8`), merged in the end
+    Lora,
+}
+
+/// How rare classes come to count as much as frequent ones.
+#[derive(Clone, Copy, ValueEnum)]
+enum Balanced {
+    /// A case counts the more the rarer its class
+    Weights,
+    /// Every class is drawn equally often
+    Sampling,
 }
 
 #[derive(Args)]
@@ -70,9 +81,12 @@ pub struct Arguments {
     /// What of the model that is started from is trained
     #[arg(long, value_enum, default_value = "full")]
     adapt: Adapt,
-    /// Let rare classes count as much as frequent ones
-    #[arg(long)]
-    balance: bool,
+    /// What stays as it is: modalities (a locked tower), or patterns of parameters, e.g. `--lock image`
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    lock: Vec<String>,
+    /// Let rare classes count as much as frequent ones: by weights, or by `--balance=sampling`
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "weights")]
+    balance: Option<Balanced>,
     /// Override a key of the recipe, e.g. `--set train.batch=32` (may be repeated)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -108,8 +122,13 @@ impl Arguments {
             training: match self.adapt {
                 Adapt::Full => Training::Full,
                 Adapt::Frozen => Training::Frozen,
+                Adapt::Lora => Training::Lora,
             },
-            balance: self.balance,
+            lock: self.lock.clone(),
+            balance: self.balance.map(|balance| match balance {
+                Balanced::Weights => Balance::Weights,
+                Balanced::Sampling => Balance::Sampling,
+            }),
             set: self.overrides.clone(),
             seed: self.seed,
         }

@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Start from a model of ours: modalities of the same name, and the trunk, are taken over
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
+    /// What stays as it is: modalities (a locked tower), or patterns of parameters, e.g. `--lock image`
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    lock: Vec<String>,
     /// The run directory; one that exists is continued [default: runs/NAME for NAME.toml]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -30,7 +33,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let recipe = arguments.recipe.read()?;
+    let mut recipe = arguments.recipe.read()?;
+    recipe.train.lock.extend(arguments.lock);
     let device = arguments.device.open()?;
     let out = arguments.out.unwrap_or_else(|| arguments.recipe.default_run());
     let stop = Stop::on_signals()?;

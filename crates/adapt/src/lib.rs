@@ -26,6 +26,6 @@ pub use output::write_predictions;
 pub use predict::{Predicted, Predictor};
 pub use proposal::Proposal;
 pub use reading::{READING, Reading};
-pub use recipe::{AdaptRecipe, CaseData, Request, StartConfig, Training};
+pub use recipe::{AdaptRecipe, Balance, CaseData, Request, StartConfig, Training};
 pub use start::{Start, Taken};
 pub use train::{Adaptation, Adapted};

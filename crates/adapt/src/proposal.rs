@@ -5,7 +5,8 @@ mod size;
 
 use std::{collections::BTreeMap, path::Path};
 
-use sensorium_cases::{Cases, Column, Kind, ProblemKind, Roles, Sides, Writing, sides};
+use sensorium_backbone::LowRankConfig;
+use sensorium_cases::{Cases, CasesError, Column, Kind, ProblemKind, Roles, Sides, Writing, sides};
 use sensorium_contract::{Name, Pool, Seed, Value};
 use sensorium_modalities::{
     ModalityConfig,
@@ -14,8 +15,9 @@ use sensorium_modalities::{
 };
 use sensorium_objectives::{SupervisedConfig, Task};
 use sensorium_samples::{Dataset, LoaderConfig};
+use sensorium_train::TrainConfig;
 
-use crate::{AdaptError, AdaptRecipe, CaseData, Reading, Request, start::Start};
+use crate::{AdaptError, AdaptRecipe, Balance, CaseData, Reading, Request, Training, start::Start};
 use size::Size;
 
 /// Share of the training cases that validates.
@@ -40,12 +42,16 @@ impl Proposal {
     /// Whatever the table or the request lacks.
     pub fn new(request: Request, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&request, base)?;
+        possible(&request, &cases)?;
         let reading = reading(&cases);
         let data = reading.cases(table)?;
         let start = request.from.as_deref().map(Start::open).transpose()?;
         let sides = sides(&cases.cases, &cases.problem, VALIDATION, Seed::new(request.seed))?;
         let mut modalities = modalities(&cases, &data, &sides)?;
-        let start_config = start.as_ref().map(|start| start.adopt(&mut modalities));
+        let mut start_config = start.as_ref().map(|start| start.adopt(&mut modalities));
+        if let (Some(config), Training::Lora) = (&mut start_config, request.training) {
+            config.low_rank = Some(LowRankConfig::default());
+        }
         let size = Size::of(&modalities, sides.train.len());
         let recipe = AdaptRecipe {
             seed: request.seed,
@@ -55,7 +61,7 @@ impl Proposal {
                 _ => size.model(),
             },
             objective: objective(&cases, &sides, &request, modalities.len()),
-            train: size.train(start.is_some(), request.training),
+            train: TrainConfig { lock: request.lock.clone(), ..size.train(start.is_some(), request.training) },
             loader: LoaderConfig { max_damaged: 0.05, ..LoaderConfig::default() },
             start: start_config,
             modalities,
@@ -90,6 +96,22 @@ fn look(request: &Request, base: &Path) -> Result<(Cases, Dataset), AdaptError> 
         return Err(AdaptError::NothingToRead { label: cases.label.name() });
     }
     Ok((cases, table))
+}
+
+/// Whether what was asked for goes together.
+fn possible(request: &Request, cases: &Cases) -> Result<(), AdaptError> {
+    let wrong = |option, problem: String| Err(CasesError::Option { option, problem }.into());
+    if request.training != Training::Full && request.from.is_none() {
+        return wrong("--adapt", "expected a model to start from (--from MODEL), found none".to_owned());
+    }
+    let classes = matches!(cases.problem.kind, ProblemKind::Classes | ProblemKind::Ordinal);
+    if request.balance.is_some() && !classes {
+        return wrong(
+            "--balance",
+            format!("expected classes, of which one is rarer than another; the label is {}", cases.problem),
+        );
+    }
+    Ok(())
 }
 
 fn reading(cases: &Cases) -> Reading {
@@ -181,7 +203,7 @@ fn objective(cases: &Cases, sides: &Sides, request: &Request, modalities: usize)
         ProblemKind::Labels => Task::Labels { classes },
         ProblemKind::Number => standardised(cases, sides),
     };
-    let balanced = request.balance && matches!(problem.kind, ProblemKind::Classes | ProblemKind::Ordinal);
+    let balanced = request.balance == Some(Balance::Weights);
     let all: usize = problem.counts.iter().sum();
     let weight = |&count: &usize| all as f32 / (problem.counts.len() * count.max(1)) as f32;
     SupervisedConfig {
