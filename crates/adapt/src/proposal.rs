@@ -17,7 +17,7 @@ use sensorium_objectives::{SupervisedConfig, Task};
 use sensorium_samples::{Dataset, LoaderConfig};
 use sensorium_train::TrainConfig;
 
-use crate::{AdaptError, AdaptRecipe, Balance, CaseData, Reading, Request, Training, start::Start};
+use crate::{AdaptError, AdaptRecipe, Balance, CaseData, Reading, Request, StartConfig, Training, start::Start};
 use size::Size;
 
 /// Share of the training cases that validates.
@@ -57,7 +57,7 @@ impl Proposal {
             seed: request.seed,
             data: CaseData { validation_share: VALIDATION, reading },
             model: match (&start, &start_config) {
-                (Some(start), Some(config)) => start.model(&modalities, config),
+                (Some(start), Some(config)) => start.trunks(&modalities, config),
                 _ => size.model(),
             },
             objective: objective(&cases, &sides, &request, modalities.len()),
@@ -70,12 +70,18 @@ impl Proposal {
         Ok(Self { cases, recipe: recipe.with_overrides()?, data, start })
     }
 
+    /// What the model starts from, and what of it is taken over.
+    pub fn start(&self) -> Option<(&Start, &StartConfig)> {
+        self.start.as_ref().zip(self.recipe.start.as_ref())
+    }
+
     /// The proposal that a run was begun with.
     ///
     /// # Errors
     /// If the table is not there any more, or is another one.
     pub fn resume(recipe: AdaptRecipe, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&recipe.request, base)?;
+        possible(&recipe.request, &cases)?;
         let data = recipe.data.reading.cases(table)?;
         let start = recipe.start.as_ref().map(|start| Start::open(&start.model)).transpose()?;
         Ok(Self { cases, recipe, data, start })
@@ -104,6 +110,16 @@ fn possible(request: &Request, cases: &Cases) -> Result<(), AdaptError> {
     if request.training != Training::Full && request.from.is_none() {
         return wrong("--adapt", "expected a model to start from (--from MODEL), found none".to_owned());
     }
+    if request.from.is_none() && (request.guard.is_some() || request.blend.is_some()) {
+        let option = if request.guard.is_some() { "--guard" } else { "--blend" };
+        return wrong(option, "expected a model to start from (--from MODEL), found none".to_owned());
+    }
+    if request.guard.is_some() && request.folds.is_some() {
+        return wrong("--guard", "expected one model to judge, found several folds".to_owned());
+    }
+    if let Some(share) = request.blend.filter(|share| !(0.0..=1.0).contains(share)) {
+        return wrong("--blend", format!("expected a share between 0 and 1, found {share}"));
+    }
     let classes = matches!(cases.problem.kind, ProblemKind::Classes | ProblemKind::Ordinal);
     if request.balance.is_some() && !classes {
         return wrong(
@@ -119,7 +135,7 @@ fn reading(cases: &Cases) -> Reading {
     Reading {
         label: cases.label.clone(),
         dates: names(&|kind| kind == Kind::Date),
-        single: names(&|kind| matches!(kind, Kind::Image | Kind::Audio)),
+        single: names(&|kind| kind == Kind::Audio),
     }
 }
 

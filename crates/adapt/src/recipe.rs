@@ -53,9 +53,29 @@ pub struct Request {
     /// What stays as it is: modalities, or patterns of parameters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lock: Vec<String>,
-    /// How rare classes come to count as much as frequent ones.
+    /// What measures what a model forgets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// Samples that the start is judged on by retrieval: files, folders, globs or a recipe.
+    pub data: Vec<String>,
+    /// A file of prompts, for zero-shot classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PathBuf>,
+    /// The field of the samples that says their class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// How rare classes come to count as much as frequent ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
+    /// What the model that is started from could do, to be measured again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardConfig>,
+    /// How far what was taken over moves: 0 not at all, 1 as far as training took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blend: Option<f64>,
     /// `key=value` changes of the recipe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
@@ -205,7 +225,10 @@ impl AdaptRecipe {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).map_err(|error| StateError::io("read", &path, error))?;
-        let recipe: Self = toml::from_str(&text).map_err(|error| toml_error(&path, &error))?;
+        let mut recipe: Self = toml::from_str(&text).map_err(|error| toml_error(&path, &error))?;
+        // What is done after training may be asked for anew.
+        recipe.request.guard.clone_from(&request.guard);
+        recipe.request.blend = request.blend;
         let table = |request: &Request| toml::Table::try_from(request).unwrap_or_default();
         let (before, now) = (table(&recipe.request), table(request));
         let keys = before.keys().chain(now.keys());

@@ -70,8 +70,12 @@ impl Start {
                 continue;
             }
             let field = own.field().unwrap_or_default().to_owned();
-            *own = config.clone();
+            let before = std::mem::replace(own, config.clone());
             own.set_field(&field);
+            // How many pictures a case has is the table's.
+            if let (ModalityConfig::Image(own), ModalityConfig::Image(before)) = (own, before) {
+                own.pictures = before.pictures;
+            }
             used.insert(theirs.clone());
             taken.insert(name.clone(), theirs.clone());
         }
@@ -83,7 +87,7 @@ impl Start {
     }
 
     /// Trunks as the model has them; a modality that it lacks gets a tower as large as the smallest.
-    pub(crate) fn model(&self, modalities: &BTreeMap<Name, ModalityConfig>, config: &StartConfig) -> ModelConfig {
+    pub(crate) fn trunks(&self, modalities: &BTreeMap<Name, ModalityConfig>, config: &StartConfig) -> ModelConfig {
         let theirs = &self.model.architecture().model;
         let towers = |all: &BTreeMap<Name, TransformerConfig>| {
             let smallest = all.values().min_by_key(|tower| tower.width * tower.layers).cloned().unwrap_or_default();
@@ -136,29 +140,46 @@ impl Start {
     /// # Errors
     /// Never for models of one build.
     pub fn transfer(&self, config: &StartConfig, new: Model) -> Result<(Model, Taken), AdaptError> {
-        let old: BTreeMap<String, NamedTensor> =
-            export(&self.model).into_iter().map(|tensor| (without_kind(&tensor.name), tensor)).collect();
-        let names = |model: &Model| model.preparation().modalities.keys().cloned().collect::<Vec<_>>();
-        let (theirs, own) = (names(&self.model), names(&new));
-        let same_objectives = self.model.architecture().objectives == new.architecture().objectives;
+        let mut sources = self.sources(config, &new);
         let mut taken = Taken::default();
-        let tensor = |tensor: NamedTensor| {
-            let source = old_name(&tensor.name, &own, &theirs, config).and_then(|name| old.get(&without_kind(&name)));
-            let source = source.filter(|source| same_objectives || !source.name.starts_with("objectives"));
-            match source.filter(|source| source.shape == tensor.shape) {
-                Some(source) => {
-                    taken.tensors.push(tensor.name.clone());
-                    NamedTensor { values: source.values.clone(), ..tensor }
-                }
-                None => tensor,
+        let tensor = |tensor: NamedTensor| match sources.remove(&tensor.name) {
+            Some(source) => {
+                taken.tensors.push(tensor.name.clone());
+                NamedTensor { values: source.values, ..tensor }
             }
+            None => tensor,
         };
-        let tensors: BTreeMap<String, NamedTensor> =
-            export(&new).into_iter().map(tensor).map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let tensors = by_name(export(&new).into_iter().map(tensor));
+        let own: Vec<Name> = new.preparation().modalities.keys().cloned().collect();
         taken.modalities = own.iter().filter(|name| config.modalities.contains_key(*name)).cloned().collect();
         taken.new = own.into_iter().filter(|name| !config.modalities.contains_key(name)).collect();
         Ok((import(new, &tensors)?, taken))
     }
+
+    /// By the names that they have in a new model: those of this model's tensors that it can start from.
+    pub(crate) fn sources(&self, config: &StartConfig, new: &Model) -> BTreeMap<String, NamedTensor> {
+        let old: BTreeMap<String, NamedTensor> =
+            export(&self.model).into_iter().map(|tensor| (without_kind(&tensor.name), tensor)).collect();
+        let names = |model: &Model| model.preparation().modalities.keys().cloned().collect::<Vec<_>>();
+        let (theirs, own) = (names(&self.model), names(new));
+        let same_objectives = self.model.architecture().objectives == new.architecture().objectives;
+        let source = |tensor: NamedTensor| {
+            let name = old_name(&tensor.name, &own, &theirs, config)?;
+            let source = old.get(&without_kind(&name))?;
+            let fits = source.shape == tensor.shape && (same_objectives || !source.name.starts_with("objectives"));
+            fits.then(|| (tensor.name, source.clone()))
+        };
+        export(new).into_iter().filter_map(source).collect()
+    }
+
+    /// The model itself.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+pub(crate) fn by_name(tensors: impl Iterator<Item = NamedTensor>) -> BTreeMap<String, NamedTensor> {
+    tensors.map(|tensor| (tensor.name.clone(), tensor)).collect()
 }
 
 /// What a parameter is called in the model that is started from; nothing for a new modality's.

@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// Keys of a recipe that change no result.
-const FREE_KEYS: [&str; 3] = ["loader.workers", "loader.ahead", "loader.cache_mb"];
+const FREE_KEYS: [&str; 5] =
+    ["loader.workers", "loader.ahead", "loader.cache_mb", "request.guard", "request.blend"];
 /// Cases that tokenizers and columns are learned from at most.
 const LEARNED_FROM: usize = 200_000;
 /// Cases in a model's recorded answers.
@@ -49,8 +50,10 @@ pub struct Adaptation<'a> {
 
 /// A trained model.
 pub struct Adapted {
-    /// The model of the best evaluation, calibrated, without autodiff.
+    /// The model of the best evaluation, moved back as far as was asked for, calibrated, without autodiff.
     pub model: Model,
+    /// The same before it was moved back and calibrated.
+    pub tuned: Model,
     /// What it started from.
     pub taken: Option<Taken>,
     /// How many numbers were trained.
@@ -179,8 +182,13 @@ impl Adaptation<'_> {
             Some(low_rank) => model.merged(low_rank)?,
             None => model,
         };
+        let tuned = model.clone();
+        let model = match (&self.proposal.start, &recipe.start, recipe.request.blend) {
+            (Some(start), Some(config), Some(share)) => start.moved_back(config, model, share as f32)?,
+            _ => model,
+        };
         let model = calibrated(model, &validation)?;
-        let adapted = Adapted { model, taken, trained, steps: outcome.step, best: outcome.best };
+        let adapted = Adapted { model, tuned, taken, trained, steps: outcome.step, best: outcome.best };
         self.save(&adapted, &validation, run.path())?;
         Ok(Ok(adapted))
     }

@@ -27,8 +27,16 @@ pub struct ImageConfig {
     pub pool: Pool,
     /// Share of the patches that masked modelling hides (He et al. 2022 hide 0.75 of larger grids).
     pub mask_ratio: f32,
+    /// The most pictures of one sample that are read, of a list in its field. All patches of a sample are its
+    /// tokens, and those of each picture have the same positions.
+    #[serde(skip_serializing_if = "is_one")]
+    pub pictures: usize,
     /// Random changes while training; all off by default.
     pub augment: ImageAugment,
+}
+
+fn is_one(pictures: &usize) -> bool {
+    *pictures == 1
 }
 
 impl Default for ImageConfig {
@@ -45,6 +53,7 @@ impl Default for ImageConfig {
             background: [255; 3],
             pool: Pool::Class,
             mask_ratio: 0.6,
+            pictures: 1,
             augment: ImageAugment::default(),
         }
     }
@@ -161,6 +170,7 @@ impl ImageConfig {
         }
         check("pool", self.pool != Pool::Last, "`class` or `mean`", "`last`")?;
         check("mask_ratio", (0.0..=1.0).contains(&self.mask_ratio), "a share between 0 and 1", self.mask_ratio)?;
+        check("pictures", (1..=64).contains(&self.pictures), "1 to 64", self.pictures)?;
         self.augment.validate(height.min(width))
     }
 }
@@ -209,6 +219,7 @@ mod tests {
         assert_eq!(key(|c| c.std = vec![0.0]), Some("std"));
         assert_eq!(key(|c| c.pool = Pool::Last), Some("pool"));
         assert_eq!(key(|c| c.mask_ratio = 1.5), Some("mask_ratio"));
+        assert_eq!(key(|c| c.pictures = 0), Some("pictures"));
         assert_eq!(key(|c| c.augment.crop_scale = Some([0.9, 0.1])), Some("augment.crop_scale"));
         assert_eq!(key(|c| c.augment.shift = 64), Some("augment.shift"));
         assert_eq!(key(|c| c.augment.brightness = 1.0), Some("augment.brightness"));
