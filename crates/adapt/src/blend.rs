@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use sensorium_model::Model;
 use sensorium_state::{NamedTensor, export, import};
 
-use crate::{
-    AdaptError, Start, StartConfig,
-    start::by_name,
-};
+use crate::{AdaptError, Start, StartConfig, start::by_name};
 
 impl Start {
     /// The fine-tuned model with the weights that it took over moved back: at a `share` of 0 they are those of

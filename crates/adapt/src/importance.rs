@@ -12,7 +12,11 @@ use sensorium_objectives::SupervisedConfig;
 use sensorium_samples::Dataset;
 use serde::{Deserialize, Serialize};
 
-use crate::{AdaptError, Predicted, Reading, judge::{headline, measured}, predict::decode};
+use crate::{
+    AdaptError, Predicted, Reading,
+    judge::{headline, measured},
+    predict::decode,
+};
 
 /// Cases that are told again and again at most, evenly from all over.
 const CASES: usize = 500;

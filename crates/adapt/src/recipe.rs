@@ -53,21 +53,7 @@ pub struct Request {
     /// What stays as it is: modalities, or patterns of parameters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lock: Vec<String>,
-    /// What measures what a model forgets.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GuardConfig {
-    /// Samples that the start is judged on by retrieval: files, folders, globs or a recipe.
-    pub data: Vec<String>,
-    /// A file of prompts, for zero-shot classes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompts: Option<PathBuf>,
-    /// The field of the samples that says their class.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-}
-
-/// How rare classes come to count as much as frequent ones.
+    /// How rare classes come to count as much as frequent ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
     /// What the model that is started from could do, to be measured again.
@@ -94,6 +80,20 @@ pub enum Training {
     Frozen,
     /// What is new, and low-rank changes of the trunks that were taken over (Hu et al. 2021).
     Lora,
+}
+
+/// What measures what a model forgets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// Samples that the start is judged on by retrieval: files, folders, globs or a recipe.
+    pub data: Vec<String>,
+    /// A file of prompts, for zero-shot classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PathBuf>,
+    /// The field of the samples that says their class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
 }
 
 /// How rare classes come to count as much as frequent ones.

@@ -25,8 +25,7 @@ use crate::{
 };
 
 /// Keys of a recipe that change no result.
-const FREE_KEYS: [&str; 5] =
-    ["loader.workers", "loader.ahead", "loader.cache_mb", "request.guard", "request.blend"];
+const FREE_KEYS: [&str; 5] = ["loader.workers", "loader.ahead", "loader.cache_mb", "request.guard", "request.blend"];
 /// Cases that tokenizers and columns are learned from at most.
 const LEARNED_FROM: usize = 200_000;
 /// Cases in a model's recorded answers.
