@@ -48,6 +48,7 @@ impl Proposal {
         let start = request.from.as_deref().map(Start::open).transpose()?;
         let sides = sides(&cases.cases, &cases.problem, VALIDATION, Seed::new(request.seed))?;
         let mut modalities = modalities(&cases, &data, &sides)?;
+        lockable(&request.lock, &modalities)?;
         let mut start_config = start.as_ref().map(|start| start.adopt(&mut modalities));
         if let (Some(config), Training::Lora) = (&mut start_config, request.training) {
             config.low_rank = Some(LowRankConfig::default());
@@ -128,6 +129,19 @@ fn possible(request: &Request, cases: &Cases) -> Result<(), AdaptError> {
         );
     }
     Ok(())
+}
+
+/// Whether each lock is a modality, or may be a pattern of parameters.
+fn lockable(locks: &[String], modalities: &BTreeMap<Name, ModalityConfig>) -> Result<(), AdaptError> {
+    let names: Vec<&str> = modalities.keys().map(|name| &**name).collect();
+    match locks.iter().find(|lock| !lock.contains(['*', '.']) && !names.contains(&lock.as_str())) {
+        None => Ok(()),
+        Some(lock) => {
+            let names = names.join(", ");
+            let problem = format!("expected a modality ({names}) or a pattern of parameters, found `{lock}`");
+            Err(CasesError::Option { option: "--lock", problem }.into())
+        }
+    }
 }
 
 fn reading(cases: &Cases) -> Reading {
