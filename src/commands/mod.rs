@@ -31,7 +31,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{
     ComputeType, Error, Recipe, Samples, adapt::AdaptError, retrieve::RetrieveError, samples::Dataset,
-    serve::ServeError,
+    serve::ServeError, train::TrainError,
 };
 use sensorium_model::ModelError;
 

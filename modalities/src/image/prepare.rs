@@ -110,6 +110,10 @@ impl Modality for Image {
         let mut arrays = Arrays::default();
         for (at, bytes) in files.iter().enumerate() {
             let picture = decode(&config.field, bytes, config.channels, config.background)?;
+            let picture = match config.window {
+                Some(window) => picture.within(window),
+                None => picture,
+            };
             self.count(&picture);
             let own = self.arrays(picture)?;
             arrays = own.iter().fold(arrays, |all, (name, array)| all.with(numbered(name, at), array.clone()));
