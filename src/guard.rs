@@ -93,7 +93,9 @@ impl Guard {
             return Err(Error::Usage(problem));
         }
         let zero_shot = match &self.classes {
-            Some((prompts, path, label)) => Some(told_by_words(model, &data, (prompts, path, label))?),
+            Some((prompts, path, label)) => {
+                Some(told_by_words(model, &data, (prompts, path.as_path(), label.as_str()))?)
+            }
             None => None,
         };
         Ok(Kept { recall_at_1: report.mean_recall_at_1(), zero_shot })

@@ -108,7 +108,8 @@ impl Adaptation<'_> {
             return Ok(choose(&self.sides.train)?);
         }
         let mut classes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for case in self.proposal.cases.cases.iter().filter(|case| self.sides.train.contains(&case.index)) {
+        for case in self.proposal.cases.cases.iter().filter(|case| self.sides.train.binary_search(&case.index).is_ok())
+        {
             let class = case.label.as_ref().and_then(|label| Some(label.as_text()?.into_owned()));
             classes.entry(class.unwrap_or_default()).or_default().push(case.index);
         }

@@ -78,7 +78,7 @@ mod tests {
     fn a_layer_begins_as_it_was_and_then_follows_the_product() {
         let device = Device::flex();
         let plain = Linear::new(3, 2, Draw::Normal(1.0), Seed::new(1), &device);
-        let x = Tensor::<2>::from_data([[1.0, -2.0, 0.5]], &device);
+        let x = Tensor::<2>::from_data([[1.0_f32, -2.0, 0.5]], &device);
         let layer = plain.clone().with_low_rank(LowRankConfig { rank: 1, alpha: 3.0 }, Seed::new(2));
         assert_eq!(layer.forward(x.clone()).into_data(), plain.forward(x.clone()).into_data(), "to the bit");
         let set = |param: Param<Tensor<2>>, data: TensorData| param.map(|_| Tensor::from_data(data, &device));

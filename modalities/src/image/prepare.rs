@@ -161,7 +161,7 @@ impl Modality for Image {
             true => arrays,
             false => {
                 let real = |at: IxDyn| at[1] < counts[at[0]] * patches;
-                arrays.with(MASK, Array::Bool(ArrayD::from_shape_fn(IxDyn(&shape[..2]), |at| real(at))))
+                arrays.with(MASK, Array::Bool(ArrayD::from_shape_fn(IxDyn(&shape[..2]), real)))
             }
         }
     }
