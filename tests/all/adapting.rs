@@ -96,6 +96,9 @@ fn low_rank_changes_are_merged_and_locked_parts_stay() {
     let trained = |run: &Path| lineage(run)["trained_parameters"].as_u64().unwrap();
     assert!(trained(&lora) < trained(&full), "{} of {}", trained(&lora), trained(&full));
     let (full, lora) = (weights(&full.join("model")), weights(&lora.join("model")));
+    let merged = fs::read(folder.path().join("lora/model/model.safetensors")).unwrap();
+    run("lora", &["--adapt", "lora", "--set", "start.low_rank.rank=2"]);
+    assert!(fs::read(folder.path().join("lora/model/model.safetensors")).unwrap() == merged, "from its checkpoint");
     // The same names: whoever reads the model knows nothing of how it was trained.
     assert_eq!(full.keys().collect::<Vec<_>>(), lora.keys().collect::<Vec<_>>());
     let before = weights(Path::new(&from));
