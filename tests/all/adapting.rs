@@ -148,7 +148,7 @@ fn what_is_forgotten_is_measured_and_given_back() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|direction| direction["own_partner"]["recall_at_1"].as_f64().unwrap())
+        .map(|direction| direction["own_partner"]["recall@1"].as_f64().unwrap())
         .collect();
     let mean = recalls.iter().sum::<f64>() / recalls.len() as f64;
     assert!((points[0]["kept"]["recall_at_1"].as_f64().unwrap() - mean).abs() < 1e-9, "{found:#}");
