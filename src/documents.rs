@@ -87,12 +87,14 @@ pub(crate) fn adapted(proposal: &Proposal, adapted: &Adapted, sides: &Sides) -> 
     let recipe = &proposal.recipe;
     let names: Vec<&str> = recipe.modalities.keys().map(|name| &**name).collect();
     let mut card = format!(
-        "# A Sensorium model\n\nTells `{}` ({}) from {}, any of which may be missing. {} parameters.\n\n## Data\n\n{}: \
+        "# A Sensorium model\n\nTells `{}` ({}) from {}, any of which may be missing. {} parameters, \
+         {} trained.\n\n## Data\n\n{}: \
          {} cases to learn from, {} to validate on, {} to test on.\n\n```\n{}```\n",
         proposal.cases.label.name(),
         proposal.cases.problem,
         names.join(", "),
         parameter_count(&adapted.model),
+        adapted.trained,
         recipe.request.data.join(", "),
         sides.train.len(),
         sides.validation.len(),
@@ -113,6 +115,7 @@ pub(crate) fn adapted(proposal: &Proposal, adapted: &Adapted, sides: &Sides) -> 
     let lineage = json!({
         "started_from": recipe.start.as_ref().map(|start| &start.model),
         "steps": adapted.steps,
+        "trained_parameters": adapted.trained,
         "version": env!("CARGO_PKG_VERSION"),
         "recipe": recipe,
         "cases": { "train": sides.train.len(), "validation": sides.validation.len(), "test": sides.test.len() },

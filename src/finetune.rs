@@ -2,19 +2,22 @@ use std::{collections::BTreeSet, path::Path};
 
 use burn::tensor::Device;
 use sensorium_adapt::{
-    AdaptRecipe, Adaptation, Adapted, Judgement, Predicted, Predictor, Proposal, Request, judge_cases,
-    write_predictions,
+    AdaptRecipe, Adaptation, Adapted, Importance, Judgement, Predicted, Predictor, Proposal, Request, importance,
+    judge_cases, write_predictions,
 };
 use sensorium_cases::{Case, CasesError, Sides, deal, sides};
+use sensorium_metrics::Report;
 use sensorium_model::Model;
 use sensorium_report::{Page, Section, metric_sections, render};
 use sensorium_samples::Dataset;
 use sensorium_state::{RunDirectory, StateError, commit};
 use sensorium_train::{Display, Stop};
+use serde::Serialize;
 
 use crate::{
     Error, documents,
-    judged::{column_section, fold_sections, mistakes_section},
+    guard::{Guard, Trade},
+    judged::{column_section, fold_sections, importance_section, mistakes_section},
     readings, start_from,
 };
 
@@ -35,6 +38,20 @@ pub struct FineTuned {
     pub judgement: Judgement,
     /// Which cases those are: `test`, `validation` or `cross-validation`.
     pub on: &'static str,
+    /// What the model relies on.
+    pub importance: Vec<Importance>,
+    /// What was gained and what was forgotten, if a guard was asked for.
+    pub trade: Option<Trade>,
+}
+
+/// What `judgement.json` holds.
+#[derive(Serialize)]
+struct Judged<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    importance: &'a [Importance],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<&'a Trade>,
 }
 
 /// Learns a label from a table, or goes on with the run that is in the directory, and writes
@@ -64,11 +81,15 @@ pub fn finetune(
     };
     show(&proposal);
     let divisions = divisions(&proposal)?;
+    let guard = match (&proposal.recipe.request.guard, proposal.start()) {
+        (Some(config), Some((start, _))) => Some(Guard::open(config, start.model())?),
+        _ => None,
+    };
     let run = RunDirectory::open_or_create(out)?;
     if before.is_none() {
         proposal.fit_time(&divisions[0], divisions.len(), device)?;
-        proposal.recipe.keep(out)?;
     }
+    proposal.recipe.keep(out)?;
     let on = match (divisions.len(), divisions[0].test.is_empty()) {
         (1, true) => "validation",
         (1, false) => "test",
@@ -76,6 +97,8 @@ pub fn finetune(
     };
     let mut predicted = Vec::new();
     let mut models = Vec::new();
+    let mut trade = None;
+    let mut relied_on = Vec::new();
     for (number, sides) in divisions.iter().enumerate() {
         let fold =
             (divisions.len() > 1).then(|| RunDirectory::open_or_create(&out.join(format!("fold-{}", number + 1))));
@@ -87,6 +110,13 @@ pub fn finetune(
         match adaptation.run(fold.as_ref().unwrap_or(&run), stop.clone(), display())? {
             Ok(adapted) => {
                 predicted.extend(judge(&adapted)?);
+                if let Some(guard) = &guard {
+                    trade = guard.trade(&proposal, &adapted, &sides.validation)?;
+                }
+                if number == 0 {
+                    let table = proposal.data.choose(held_out)?;
+                    relied_on = importance(&adapted.model, &proposal.recipe.data.reading, &table, proposal.seed())?;
+                }
                 models.push(adapted.model);
             }
             Err(signal) => return Ok(FineTuning::Interrupted { signal }),
@@ -100,8 +130,12 @@ pub fn finetune(
         }
         false => on,
     };
-    let judgement = finish(&proposal, out, &predicted, on, folds)?;
-    Ok(FineTuning::Finished(Box::new(FineTuned { judgement, on })))
+    let recipe = &proposal.recipe;
+    let judgement = judge_cases(&recipe.objective, &predicted, &proposal.data, &[])?;
+    write_predictions(&out.join("predictions.parquet"), &recipe.objective.task, &predicted)?;
+    let tuned = FineTuned { judgement, on, importance: relied_on, trade };
+    finish(&proposal, out, &tuned, folds)?;
+    Ok(FineTuning::Finished(Box::new(tuned)))
 }
 
 /// Who is on which side: once, or once a fold.
@@ -145,22 +179,17 @@ fn answers(proposal: &Proposal, models: Vec<Model>, cases: &[usize]) -> Result<V
     Ok(predicted.into_iter().map(|row| Predicted { index: cases[row.index], ..row }).collect())
 }
 
-fn finish(
-    proposal: &Proposal,
-    out: &Path,
-    predicted: &[Predicted],
-    on: &'static str,
-    models: usize,
-) -> Result<Judgement, Error> {
+/// Writes what was found for machines and for people.
+fn finish(proposal: &Proposal, out: &Path, tuned: &FineTuned, models: usize) -> Result<(), Error> {
     let recipe = &proposal.recipe;
-    let judgement = judge_cases(&recipe.objective, predicted, &proposal.data, &[])?;
-    write_predictions(&out.join("predictions.parquet"), &recipe.objective.task, predicted)?;
-    let json = serde_json::to_vec_pretty(&judgement.report);
+    let FineTuned { judgement, on, importance, trade } = tuned;
+    let judged = Judged { report: &judgement.report, importance, guard: trade.as_ref() };
+    let json = serde_json::to_vec_pretty(&judged);
     let json = json.map_err(|reason| StateError::Json { path: out.into(), reason })?;
     commit(&out.join("judgement.json"), &json)?;
     let mut sections = vec![Section::Prose {
         title: String::new(),
-        text: match on {
+        text: match *on {
             "validation" => "These cases also decided when training ended and how sure answers are, so that the numbers \
                              are a little too good. `sensorium evaluate` on cases that were kept apart gives honest ones."
                 .to_owned(),
@@ -168,15 +197,17 @@ fn finish(
         },
     }];
     sections.extend(metric_sections(&format!("On the {on} cases"), &judgement.report));
+    sections.extend(importance_section(importance));
+    sections.extend(trade.iter().flat_map(Trade::sections));
     sections.extend(mistakes_section(&readings(&recipe.modalities), &proposal.data, &judgement.mistakes));
     sections.extend(fold_sections(out, models)?);
     sections.push(column_section(&proposal.cases));
     let page = Page {
         title: format!("{} from {}", proposal.cases.label.name(), recipe.request.data.join(", ")),
         subtitle: proposal.cases.problem.to_string(),
-        facts: documents::judged_facts(&judgement),
+        facts: documents::judged_facts(judgement),
         sections,
     };
     commit(&out.join("report.html"), render(&page).as_bytes())?;
-    Ok(judgement)
+    Ok(())
 }

@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
-use sensorium_adapt::{AdaptError, Judgement, Mistake, Predictor, judge_cases};
+use sensorium_adapt::{AdaptError, Importance, Judgement, Mistake, Predictor, judge_cases};
 use sensorium_cases::{Cases, CasesError, Column};
 use sensorium_contract::Name;
 use sensorium_metrics::{Metric, Report, presence};
-use sensorium_report::{Answer, Cell, Media, Section, Table, Wall, WallQuery, metric_sections, training_sections};
+use sensorium_report::{
+    Answer, Bar, Bars, Cell, Media, Section, Table, Wall, WallQuery, metric_sections, training_sections,
+};
 use sensorium_samples::Dataset;
 
 use crate::{Error, Reading, readings, to_media};
@@ -50,6 +52,31 @@ pub fn mistakes_section(readings: &BTreeMap<Name, Reading>, table: &Dataset, mis
             note: "What the model says, how sure it is (of numbers: how far off), and what is true.".to_owned(),
             queries,
         })
+    })
+}
+
+/// How much worse cases are told with a modality or a column exchanged; nothing if none was.
+pub(crate) fn importance_section(importance: &[Importance]) -> Option<Section> {
+    let first = importance.first()?;
+    let drawing = |title: &str, of: &dyn Fn(&Importance) -> Option<String>| {
+        let bar = |found: &Importance| {
+            let (value, interval) = (Some(found.loss), Some(found.interval));
+            Some(Bar { name: of(found)?, detail: String::new(), value, interval })
+        };
+        let mut bars: Vec<Bar> = importance.iter().filter_map(bar).collect();
+        bars.sort_by(|a, b| b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0)));
+        (!bars.is_empty()).then(|| Bars { title: title.to_owned(), note: String::new(), bars, full: None })
+    };
+    let modalities = drawing("Modalities", &|found| found.column.is_none().then(|| found.modality.to_string()));
+    let columns = drawing("Columns", &|found| found.column.clone());
+    Some(Section::Bars {
+        title: "What the model relies on".to_owned(),
+        note: format!(
+            "How much worse {} is when a modality or a column is exchanged between {} cases at random, on the mean of \
+             {} times, with its 95 % interval. What two columns tell alike is not missed when one of them is exchanged.",
+            first.metric, first.cases, first.permutations
+        ),
+        bars: modalities.into_iter().chain(columns).collect(),
     })
 }
 

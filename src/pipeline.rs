@@ -83,6 +83,8 @@ impl Pipeline {
             Some((start, config)) => start.transfer(config, model)?.0,
             None => model,
         };
+        // Before there is a run directory.
+        recipe.train.with_locks(&model.parameters(), |name| model.parameters_of(name))?;
         let from = start.map(|(_, config)| config.model);
         let preparation = Arc::new(model.preparation().clone());
         let prepared = |data| Prepared::new(data, preparation.clone(), recipe.loader.clone());

@@ -51,11 +51,12 @@ pub fn pretrain(pipeline: Pipeline, run: &RunDirectory, stop: Stop, display: Dis
     if let Some(from) = &from {
         resolved["from"] = from.to_string_lossy().into();
     }
+    let config = recipe.train.with_locks(&model.parameters(), |name| model.parameters_of(name))?;
     let batch = recipe.train.batch;
     let dataset = train.dataset().clone();
     let order = move |data: &Prepared| data.order(batch, seed.named("order"));
     let session = Session {
-        config: &recipe.train,
+        config: &config,
         recipe: &resolved,
         free_keys: &FREE_KEYS,
         seed,

@@ -1,6 +1,8 @@
 //! Whole-program tests, in one binary.
 #![allow(clippy::unwrap_used)]
 
+#[path = "all/adapting.rs"]
+mod adapting;
 #[path = "all/architecture.rs"]
 mod architecture;
 #[path = "all/checkpoints.rs"]

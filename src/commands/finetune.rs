@@ -6,7 +6,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use sensorium::{
     FineTuning,
-    adapt::{Proposal, Request, Training},
+    adapt::{Balance, GuardConfig, Proposal, Request, Training},
     train::{Display, Stop},
 };
 use sensorium_cases::ProblemKind;
@@ -33,6 +33,17 @@ enum Adapt {
     Full,
     /// What is new; all that was taken over stays as it is
     Frozen,
+    /// What is new, and low-rank changes of the Transformer (`--set start.low_rank.rank=8`), merged in the end
+    Lora,
+}
+
+/// How rare classes come to count as much as frequent ones.
+#[derive(Clone, Copy, ValueEnum)]
+enum Balanced {
+    /// A case counts the more the rarer its class
+    Weights,
+    /// Every class is drawn equally often
+    Sampling,
 }
 
 #[derive(Args)]
@@ -70,9 +81,26 @@ pub struct Arguments {
     /// What of the model that is started from is trained
     #[arg(long, value_enum, default_value = "full")]
     adapt: Adapt,
-    /// Let rare classes count as much as frequent ones
-    #[arg(long)]
-    balance: bool,
+    /// What stays as it is: modalities (a locked tower), or patterns of parameters, e.g. `--lock image`
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    lock: Vec<String>,
+    /// Let rare classes count as much as frequent ones: by weights, or by `--balance=sampling`
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "weights")]
+    balance: Option<Balanced>,
+    /// Measure what is forgotten: samples (as of `evaluate`) on which the model that is started from finds one
+    /// modality by another, before, after and between (may be repeated)
+    #[arg(long, value_name = "DATA", requires = "from")]
+    guard: Vec<String>,
+    /// TOML of prompts, for zero-shot classes of the guard's samples
+    #[arg(long, value_name = "TOML", requires = "guard")]
+    guard_prompts: Option<PathBuf>,
+    /// The field of the guard's samples that says their class
+    #[arg(long, value_name = "FIELD", requires = "guard")]
+    guard_label: Option<String>,
+    /// How far what was taken over moves from the start (0) to where training takes it (1); may be changed when a
+    /// run is finished
+    #[arg(long, value_name = "SHARE", requires = "from")]
+    blend: Option<f64>,
     /// Override a key of the recipe, e.g. `--set train.batch=32` (may be repeated)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -108,8 +136,19 @@ impl Arguments {
             training: match self.adapt {
                 Adapt::Full => Training::Full,
                 Adapt::Frozen => Training::Frozen,
+                Adapt::Lora => Training::Lora,
             },
-            balance: self.balance,
+            lock: self.lock.clone(),
+            balance: self.balance.map(|balance| match balance {
+                Balanced::Weights => Balance::Weights,
+                Balanced::Sampling => Balance::Sampling,
+            }),
+            guard: (!self.guard.is_empty()).then(|| GuardConfig {
+                data: self.guard.clone(),
+                prompts: self.guard_prompts.clone(),
+                label: self.guard_label.clone(),
+            }),
+            blend: self.blend,
             set: self.overrides.clone(),
             seed: self.seed,
         }
@@ -155,6 +194,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.json {
         true => println!("{}", serde_json::to_string_pretty(&tuned.judgement.report)?),
         false => println!("On the {} cases:\n{}", tuned.on, tuned.judgement.report),
+    }
+    if let (Some(trade), false) = (&tuned.trade, arguments.json) {
+        println!("{trade}");
     }
     if !arguments.quiet {
         let out = out.display();

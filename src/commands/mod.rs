@@ -31,7 +31,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensorium::{
     ComputeType, Error, Recipe, Samples, adapt::AdaptError, retrieve::RetrieveError, samples::Dataset,
-    serve::ServeError,
+    serve::ServeError, train::TrainError,
 };
 use sensorium_model::ModelError;
 
@@ -192,6 +192,7 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Error>() {
         Some(
             Error::Recipe(_)
+            | Error::Train(TrainError::Config { .. })
             | Error::Device { .. }
             | Error::Usage(_)
             | Error::OtherModel { .. }
@@ -201,6 +202,8 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
             | Error::Adapt(
                 AdaptError::Cases(_)
                 | AdaptError::Recipe(_)
+                | AdaptError::Start { .. }
+                | AdaptError::Train(TrainError::Config { .. })
                 | AdaptError::NothingToRead { .. }
                 | AdaptError::OtherRequest { .. },
             ),

@@ -19,6 +19,9 @@ pub struct Arguments {
     /// checkpoint, whose towers and preprocessing take the place of the recipe's for the same kinds of data
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
+    /// What stays as it is: modalities (a locked tower), or patterns of parameters, e.g. `--lock image`
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    lock: Vec<String>,
     /// The run directory; one that exists is continued [default: runs/NAME for NAME.toml]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -31,7 +34,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let recipe = arguments.recipe.read()?;
+    let mut recipe = arguments.recipe.read()?;
+    recipe.train.lock.extend(arguments.lock);
     let device = arguments.device.open()?;
     let out = arguments.out.unwrap_or_else(|| arguments.recipe.default_run());
     let stop = Stop::on_signals()?;

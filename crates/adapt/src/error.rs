@@ -36,6 +36,14 @@ pub enum AdaptError {
         /// The label.
         label: String,
     },
+    /// A setting of what is started from cannot work.
+    #[error("{key}: {problem}")]
+    Start {
+        /// The key of the recipe.
+        key: String,
+        /// What is expected and what was found.
+        problem: String,
+    },
     /// The run was begun with other settings.
     #[error("{path}: the run was begun with another {key} ({before}, now {now}): take another `--out`, or remove it")]
     OtherRequest {

@@ -2,7 +2,9 @@
 
 use ndarray::Array2;
 use sensorium_contract::{Seed, Value};
-use sensorium_metrics::{Bootstrap, Classes, Column, Grades, Labels, Numbers, Predictions, Report, judge, presence};
+use sensorium_metrics::{
+    Bootstrap, Classes, Column, Grades, Labels, Metric, Numbers, Predictions, Report, judge, presence,
+};
 use sensorium_objectives::{Answer, SupervisedConfig, Task};
 use sensorium_samples::Dataset;
 
@@ -65,6 +67,32 @@ pub fn judge_cases(
     let mut mistakes: Vec<Mistake> = known.iter().filter_map(|(row, truth)| truth.mistake(&config.task, row)).collect();
     mistakes.sort_by(|a, b| b.by.total_cmp(&a.by));
     Ok(Judgement { report, mistakes, skipped })
+}
+
+/// Metrics by how willingly one number is given for all.
+const HEADLINES: [Metric; 4] = [Metric::Auroc, Metric::Accuracy, Metric::Rmse, Metric::Mae];
+
+/// One number that says how well cases are told, with its metric; nothing if none of them has a known label.
+///
+/// # Errors
+/// If they cannot be measured.
+pub fn headline(config: &SupervisedConfig, predicted: &[Predicted]) -> Result<Option<(Metric, f64)>, AdaptError> {
+    let all = measured(config, predicted)?;
+    let known = |metric: &Metric| Some((*metric, all.iter().find(|(found, _)| found == metric)?.1?));
+    Ok(HEADLINES.iter().find_map(known))
+}
+
+/// The metrics alone.
+pub(crate) fn measured(
+    config: &SupervisedConfig,
+    predicted: &[Predicted],
+) -> Result<Vec<(Metric, Option<f64>)>, AdaptError> {
+    let known: Vec<(&Predicted, Truth)> =
+        predicted.iter().filter_map(|row| Some((row, Truth::of(&config.task, row.truth.as_ref()?)?))).collect();
+    match known.is_empty() {
+        true => Ok(Vec::new()),
+        false => Ok(predictions(config, &known)?.measure(&vec![1; known.len()])),
+    }
 }
 
 /// A label as metrics read it.

@@ -8,8 +8,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod blend;
 mod calibrate;
 mod error;
+mod importance;
 mod judge;
 mod output;
 mod predict;
@@ -21,11 +23,12 @@ mod start;
 mod train;
 
 pub use error::AdaptError;
-pub use judge::{Judgement, Mistake, judge_cases};
+pub use importance::{Importance, importance};
+pub use judge::{Judgement, Mistake, headline, judge_cases};
 pub use output::write_predictions;
 pub use predict::{Predicted, Predictor};
 pub use proposal::Proposal;
 pub use reading::{READING, Reading};
-pub use recipe::{AdaptRecipe, CaseData, Request, StartConfig, Training};
+pub use recipe::{AdaptRecipe, Balance, CaseData, GuardConfig, Request, StartConfig, Training};
 pub use start::{Start, Taken};
 pub use train::{Adaptation, Adapted};

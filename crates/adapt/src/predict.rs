@@ -190,7 +190,7 @@ fn read(cases: &Dataset, row: usize) -> (Sample, Option<String>) {
 }
 
 /// The modalities that can be read; what is damaged is missing, and said.
-fn decode(
+pub(crate) fn decode(
     modalities: &BTreeMap<Name, Arc<dyn sensorium_contract::Modality>>,
     sample: &Sample,
     hidden: &[Name],

@@ -5,7 +5,8 @@ mod size;
 
 use std::{collections::BTreeMap, path::Path};
 
-use sensorium_cases::{Cases, Column, Kind, ProblemKind, Roles, Sides, Writing, sides};
+use sensorium_backbone::LowRankConfig;
+use sensorium_cases::{Cases, CasesError, Column, Kind, ProblemKind, Roles, Sides, Writing, sides};
 use sensorium_contract::{Name, Pool, Seed, Value};
 use sensorium_modalities::{
     ModalityConfig,
@@ -14,8 +15,9 @@ use sensorium_modalities::{
 };
 use sensorium_objectives::{SupervisedConfig, Task};
 use sensorium_samples::{Dataset, LoaderConfig};
+use sensorium_train::TrainConfig;
 
-use crate::{AdaptError, AdaptRecipe, CaseData, Reading, Request, start::Start};
+use crate::{AdaptError, AdaptRecipe, Balance, CaseData, Reading, Request, StartConfig, Training, start::Start};
 use size::Size;
 
 /// Share of the training cases that validates.
@@ -40,11 +42,16 @@ impl Proposal {
     /// Whatever the table or the request lacks.
     pub fn new(request: Request, start: Option<Start>, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&request, base)?;
+        possible(&request, &cases)?;
         let reading = reading(&cases);
         let data = reading.cases(table)?;
         let sides = sides(&cases.cases, &cases.problem, VALIDATION, Seed::new(request.seed))?;
         let mut modalities = modalities(&cases, &data, &sides)?;
-        let start_config = start.as_ref().map(|start| start.adopt(&mut modalities)).transpose()?;
+        lockable(&request.lock, &modalities)?;
+        let mut start_config = start.as_ref().map(|start| start.adopt(&mut modalities)).transpose()?;
+        if let (Some(config), Training::Lora) = (&mut start_config, request.training) {
+            config.low_rank = Some(LowRankConfig::default());
+        }
         let size = Size::of(&modalities, sides.train.len());
         let recipe = AdaptRecipe {
             seed: request.seed,
@@ -54,7 +61,7 @@ impl Proposal {
                 _ => size.model(),
             },
             objective: objective(&cases, &sides, &request, modalities.len()),
-            train: size.train(start.is_some(), request.training),
+            train: TrainConfig { lock: request.lock.clone(), ..size.train(start.is_some(), request.training) },
             loader: LoaderConfig { max_damaged: 0.05, ..LoaderConfig::default() },
             start: start_config,
             modalities,
@@ -63,12 +70,18 @@ impl Proposal {
         Ok(Self { cases, recipe: recipe.with_overrides()?, data, start })
     }
 
+    /// What the model starts from, and what of it is taken over.
+    pub fn start(&self) -> Option<(&Start, &StartConfig)> {
+        self.start.as_ref().zip(self.recipe.start.as_ref())
+    }
+
     /// The proposal that a run was begun with; `start` is the model that its recipe starts from.
     ///
     /// # Errors
     /// If the table is not there any more, or is another one.
     pub fn resume(recipe: AdaptRecipe, start: Option<Start>, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&recipe.request, base)?;
+        possible(&recipe.request, &cases)?;
         let data = recipe.data.reading.cases(table)?;
         Ok(Self { cases, recipe, data, start })
     }
@@ -90,12 +103,51 @@ fn look(request: &Request, base: &Path) -> Result<(Cases, Dataset), AdaptError> 
     Ok((cases, table))
 }
 
+/// Whether what was asked for goes together.
+fn possible(request: &Request, cases: &Cases) -> Result<(), AdaptError> {
+    let wrong = |option, problem: String| Err(CasesError::Option { option, problem }.into());
+    if request.training != Training::Full && request.from.is_none() {
+        return wrong("--adapt", "expected a model to start from (--from MODEL), found none".to_owned());
+    }
+    if request.from.is_none() && (request.guard.is_some() || request.blend.is_some()) {
+        let option = if request.guard.is_some() { "--guard" } else { "--blend" };
+        return wrong(option, "expected a model to start from (--from MODEL), found none".to_owned());
+    }
+    if request.guard.is_some() && request.folds.is_some() {
+        return wrong("--guard", "expected one model to judge, found several folds".to_owned());
+    }
+    if let Some(share) = request.blend.filter(|share| !(0.0..=1.0).contains(share)) {
+        return wrong("--blend", format!("expected a share between 0 and 1, found {share}"));
+    }
+    let classes = matches!(cases.problem.kind, ProblemKind::Classes | ProblemKind::Ordinal);
+    if request.balance.is_some() && !classes {
+        return wrong(
+            "--balance",
+            format!("expected classes, of which one is rarer than another; the label is {}", cases.problem),
+        );
+    }
+    Ok(())
+}
+
+/// Whether each lock is a modality, or may be a pattern of parameters.
+fn lockable(locks: &[String], modalities: &BTreeMap<Name, ModalityConfig>) -> Result<(), AdaptError> {
+    let names: Vec<&str> = modalities.keys().map(|name| &**name).collect();
+    match locks.iter().find(|lock| !lock.contains(['*', '.']) && !names.contains(&lock.as_str())) {
+        None => Ok(()),
+        Some(lock) => {
+            let names = names.join(", ");
+            let problem = format!("expected a modality ({names}) or a pattern of parameters, found `{lock}`");
+            Err(CasesError::Option { option: "--lock", problem }.into())
+        }
+    }
+}
+
 fn reading(cases: &Cases) -> Reading {
     let names = |is: &dyn Fn(Kind) -> bool| cases.of(is).map(|column| column.name.clone()).collect();
     Reading {
         label: cases.label.clone(),
         dates: names(&|kind| kind == Kind::Date),
-        single: names(&|kind| matches!(kind, Kind::Image | Kind::Audio)),
+        single: names(&|kind| kind == Kind::Audio),
     }
 }
 
@@ -186,7 +238,7 @@ fn objective(cases: &Cases, sides: &Sides, request: &Request, modalities: usize)
         ProblemKind::Labels => Task::Labels { classes },
         ProblemKind::Number => standardised(cases, sides),
     };
-    let balanced = request.balance && matches!(problem.kind, ProblemKind::Classes | ProblemKind::Ordinal);
+    let balanced = request.balance == Some(Balance::Weights);
     let all: usize = problem.counts.iter().sum();
     let weight = |&count: &usize| all as f32 / (problem.counts.len() * count.max(1)) as f32;
     SupervisedConfig {

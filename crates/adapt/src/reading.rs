@@ -19,7 +19,7 @@ pub struct Reading {
     /// Columns of dates, which become days since 1970-01-01.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dates: Vec<String>,
-    /// Columns of one picture or sound a case, of which a list is cut to its first.
+    /// Columns of one sound a case, of which a list is cut to its first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub single: Vec<String>,
 }

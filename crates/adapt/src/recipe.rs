@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sensorium_backbone::LowRankConfig;
 use sensorium_contract::{Name, Seed};
 use sensorium_modalities::ModalityConfig;
 use sensorium_model::{Architecture, ModelConfig};
@@ -49,8 +50,18 @@ pub struct Request {
     pub from: Option<PathBuf>,
     /// What is trained.
     pub training: Training,
-    /// Whether rare classes count as much as frequent ones.
-    pub balance: bool,
+    /// What stays as it is: modalities, or patterns of parameters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lock: Vec<String>,
+    /// How rare classes come to count as much as frequent ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
+    /// What the model that is started from could do, to be measured again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardConfig>,
+    /// How far what was taken over moves: 0 not at all, 1 as far as training took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blend: Option<f64>,
     /// `key=value` changes of the recipe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
@@ -67,6 +78,32 @@ pub enum Training {
     Full,
     /// What is new; all that was taken over stays as it is.
     Frozen,
+    /// What is new, and low-rank changes of the trunks that were taken over (Hu et al. 2021).
+    Lora,
+}
+
+/// What measures what a model forgets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// Samples that the start is judged on by retrieval: files, folders, globs or a recipe.
+    pub data: Vec<String>,
+    /// A file of prompts, for zero-shot classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PathBuf>,
+    /// The field of the samples that says their class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// How rare classes come to count as much as frequent ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// A case's loss counts the more the rarer its class.
+    Weights,
+    /// Every class is drawn equally often.
+    Sampling,
 }
 
 /// Everything that a fine-tuning is made from.
@@ -114,6 +151,30 @@ pub struct StartConfig {
     pub modalities: BTreeMap<Name, Name>,
     /// Whether the head starts at the solution of ridge regression on the model's features.
     pub probe: bool,
+    /// Factor of the learning rate from a block to the one before it (Howard and Ruder 2018; BEiT), where
+    /// everything is trained.
+    #[serde(default = "layer_decay")]
+    pub layer_decay: f64,
+    /// The low-rank changes that are trained in the stead of the trunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_rank: Option<LowRankConfig>,
+}
+
+pub(crate) fn layer_decay() -> f64 {
+    0.75
+}
+
+impl StartConfig {
+    fn check(&self) -> Result<(), AdaptError> {
+        let wrong = |key: &str, problem: String| AdaptError::Start { key: format!("start.{key}"), problem };
+        if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
+            return Err(wrong("layer_decay", format!("expected above 0 and up to 1, found {}", self.layer_decay)));
+        }
+        match self.low_rank.and_then(LowRankConfig::problem) {
+            Some(problem) => Err(wrong("low_rank", problem)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl AdaptRecipe {
@@ -149,6 +210,7 @@ impl AdaptRecipe {
             problem: error.message().to_owned(),
         })?;
         recipe.train.check()?;
+        recipe.start.as_ref().map_or(Ok(()), StartConfig::check)?;
         recipe.architecture().check()?;
         Ok(recipe)
     }
@@ -163,7 +225,10 @@ impl AdaptRecipe {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).map_err(|error| StateError::io("read", &path, error))?;
-        let recipe: Self = toml::from_str(&text).map_err(|error| toml_error(&path, &error))?;
+        let mut recipe: Self = toml::from_str(&text).map_err(|error| toml_error(&path, &error))?;
+        // What is done after training may be asked for anew.
+        recipe.request.guard.clone_from(&request.guard);
+        recipe.request.blend = request.blend;
         let table = |request: &Request| toml::Table::try_from(request).unwrap_or_default();
         let (before, now) = (table(&recipe.request), table(request));
         let keys = before.keys().chain(now.keys());

@@ -10,16 +10,11 @@ use burn::tensor::Device;
 use sensorium_backbone::TransformerConfig;
 use sensorium_contract::{Name, Sample};
 use sensorium_modalities::{Fitted, Modalities, ModalityConfig, ModalityError, image::ImageConfig, text::TextConfig};
-use sensorium_model::{Model, ModelConfig, ModelError, Topology, load};
+use sensorium_model::{Model, ModelConfig, ModelError, Topology, load, modality_number};
 use sensorium_state::{NamedTensor, export, import};
 use sensorium_train::GroupConfig;
 
-use crate::{AdaptError, StartConfig, Training};
-
-/// Factor of the learning rate from a block to the one before it (Howard and Ruder 2018; BEiT).
-const LAYER_DECAY: f64 = 0.75;
-/// Parts of a model that are numbered by modality.
-const BY_MODALITY: [&str; 5] = ["encoders", "projections", "modality", "towers", "bridges"];
+use crate::{AdaptError, StartConfig, Training, recipe::layer_decay};
 
 /// Published networks that are wider learn more slowly, by their width's excess over this one: the wider a network, the
 /// smaller the steps that it bears (Yang et al. 2022).
@@ -108,7 +103,7 @@ impl Start {
             theirs.get(*name).is_some_and(|old| std::mem::discriminant(old) == std::mem::discriminant(*own))
         };
         let modalities = modalities.iter().filter(same).map(|(name, _)| (name.clone(), name.clone())).collect();
-        StartConfig { model: self.path.clone(), modalities, probe: false }
+        self.config(modalities, false)
     }
 
     /// Gives each modality the configuration of the model's one of the same kind, where there is one
@@ -141,11 +136,15 @@ impl Start {
             let (path, reads) = (self.path.clone(), kinds(&self.model.architecture().modalities));
             return Err(AdaptError::NothingTaken { path, reads, found: kinds(modalities) });
         }
-        Ok(StartConfig { model: self.path.clone(), modalities: taken, probe: true })
+        Ok(self.config(taken, true))
+    }
+
+    fn config(&self, modalities: BTreeMap<Name, Name>, probe: bool) -> StartConfig {
+        StartConfig { model: self.path.clone(), modalities, probe, layer_decay: layer_decay(), low_rank: None }
     }
 
     /// The model's configuration of a modality for another field. What changes while training stays one's own where
-    /// the model is a published one, which says nothing of it.
+    /// the model is a published one, which says nothing of it; how many pictures a case has is the table's.
     fn configuration(&self, own: &ModalityConfig, theirs: &ModalityConfig) -> ModalityConfig {
         let mut taken = match (own, theirs) {
             (ModalityConfig::Text(own), ModalityConfig::Text(theirs)) if self.published => {
@@ -153,7 +152,10 @@ impl Start {
             }
             (ModalityConfig::Image(own), ModalityConfig::Image(theirs)) if self.published => {
                 let (augment, mask_ratio) = (own.augment.clone(), own.mask_ratio);
-                ModalityConfig::Image(ImageConfig { augment, mask_ratio, ..theirs.clone() })
+                ModalityConfig::Image(ImageConfig { augment, mask_ratio, pictures: own.pictures, ..theirs.clone() })
+            }
+            (ModalityConfig::Image(own), ModalityConfig::Image(theirs)) => {
+                ModalityConfig::Image(ImageConfig { pictures: own.pictures, ..theirs.clone() })
             }
             _ => theirs.clone(),
         };
@@ -238,40 +240,43 @@ impl Start {
     /// # Errors
     /// Never for models of one build.
     pub fn transfer(&self, config: &StartConfig, new: Model) -> Result<(Model, Taken), AdaptError> {
-        let old: BTreeMap<String, NamedTensor> =
-            export(&self.model).into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        let names = |model: &Model| model.preparation().modalities.keys().cloned().collect::<Vec<_>>();
-        let (theirs, own) = (names(&self.model), names(&new));
-        let same_objectives = self.model.architecture().objectives == new.architecture().objectives;
+        let mut sources = self.sources(config, &new);
         let mut tensors_taken = Vec::new();
-        let topology = &self.model.architecture().model.topology;
-        let tensor = |tensor: NamedTensor| {
-            let name = tower_name(&tensor.name, topology);
-            let source = old_name(&name, &own, &theirs, config).and_then(|name| old.get(&name));
-            let source = source.filter(|source| same_objectives || !source.name.starts_with("objectives"));
-            match source.and_then(|source| values(source, &tensor)) {
-                Some(values) => {
-                    tensors_taken.push(tensor.name.clone());
-                    NamedTensor { values, ..tensor }
-                }
-                None => tensor,
+        let tensor = |tensor: NamedTensor| match sources.remove(&tensor.name) {
+            Some(source) => {
+                tensors_taken.push(tensor.name.clone());
+                NamedTensor { values: source.values, ..tensor }
             }
+            None => tensor,
         };
-        let tensors: BTreeMap<String, NamedTensor> =
-            export(&new).into_iter().map(tensor).map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let tensors = by_name(export(&new).into_iter().map(tensor));
+        let own: Vec<Name> = new.preparation().modalities.keys().cloned().collect();
         let (modalities, new_ones) = own.into_iter().partition(|name| config.modalities.contains_key(name));
         let taken = Taken { tensors: tensors_taken, modalities, new: new_ones, pace: self.pace() };
         Ok((import(new, &tensors)?, taken))
     }
+
+    /// By the names that they have in a new model: what it can start from of this model's tensors, which keep their
+    /// own names.
+    pub(crate) fn sources(&self, config: &StartConfig, new: &Model) -> BTreeMap<String, NamedTensor> {
+        let old: BTreeMap<String, NamedTensor> =
+            export(&self.model).into_iter().map(|tensor| (without_kind(&tensor.name), tensor)).collect();
+        let names = |model: &Model| model.preparation().modalities.keys().cloned().collect::<Vec<_>>();
+        let (theirs, own) = (names(&self.model), names(new));
+        let same_objectives = self.model.architecture().objectives == new.architecture().objectives;
+        let source = |tensor: NamedTensor| {
+            let name = old_name(&tensor.name, &own, &theirs, config)?;
+            let source = old.get(&without_kind(&name))?;
+            let wanted = same_objectives || !source.name.starts_with("objectives");
+            let values = values(source, &tensor).filter(|_| wanted)?;
+            Some((tensor.name, NamedTensor { name: source.name.clone(), shape: tensor.shape, values }))
+        };
+        export(new).into_iter().filter_map(source).collect()
+    }
 }
 
-/// Towers are called as those of the topology that the model that is started from has.
-fn tower_name(name: &str, theirs: &Topology) -> String {
-    match theirs {
-        Topology::Towers { .. } => name.replace("trunks.Fused.towers.", "trunks.Towers.towers."),
-        Topology::Fused { .. } => name.replace("trunks.Towers.towers.", "trunks.Fused.towers."),
-        Topology::Shared { .. } => name.to_owned(),
-    }
+pub(crate) fn by_name(tensors: impl Iterator<Item = NamedTensor>) -> BTreeMap<String, NamedTensor> {
+    tensors.map(|tensor| (tensor.name.clone(), tensor)).collect()
 }
 
 /// What a parameter begins with; fewer positions of a text than the model has are its first. Nothing if the shapes
@@ -290,21 +295,23 @@ fn values(source: &NamedTensor, new: &NamedTensor) -> Option<Vec<f32>> {
 
 /// What a parameter is called in the model that is started from; nothing for a new modality's.
 fn old_name(name: &str, own: &[Name], theirs: &[Name], config: &StartConfig) -> Option<String> {
+    let Some((at, number)) = modality_number(name) else { return Some(name.to_owned()) };
+    let old = config.modalities.get(own.get(number)?)?;
     let mut parts: Vec<String> = name.split('.').map(str::to_owned).collect();
-    for at in 1..parts.len() {
-        if BY_MODALITY.contains(&parts[at - 1].as_str())
-            && let Ok(number) = parts[at].parse::<usize>()
-        {
-            let old = config.modalities.get(own.get(number)?)?;
-            parts[at] = theirs.iter().position(|name| name == old)?.to_string();
-            break;
-        }
-    }
+    parts[at] = theirs.iter().position(|name| name == old)?.to_string();
     Some(parts.join("."))
 }
 
+/// A path without the kind of trunks, of which towers are the same in all that have some.
+fn without_kind(name: &str) -> String {
+    match name.split('.').collect::<Vec<_>>()[..] {
+        ["trunks", _, ref rest @ ..] => format!("trunks.{}", rest.join(".")),
+        _ => name.to_owned(),
+    }
+}
+
 /// How fast what was taken over may change: not at all, or the more slowly the deeper it lies.
-pub(crate) fn groups(taken: &Taken, training: Training) -> Vec<GroupConfig> {
+pub(crate) fn groups(taken: &Taken, training: Training, layer_decay: f64) -> Vec<GroupConfig> {
     let group = |name: &String, lr: f64| GroupConfig { pattern: name.clone(), lr, weight_decay: None };
     let depth = |name: &str| {
         let parts: Vec<&str> = name.split('.').collect();
@@ -313,10 +320,48 @@ pub(crate) fn groups(taken: &Taken, training: Training) -> Vec<GroupConfig> {
     let layers = taken.tensors.iter().filter_map(|name| depth(name)).max().map_or(0, |last| last + 1);
     let pace = taken.pace;
     let of = |name: &String| match (training, depth(name)) {
-        (Training::Frozen, _) => group(name, 0.0),
-        (Training::Full, Some(block)) => group(name, pace * LAYER_DECAY.powi(layers - block)),
-        (Training::Full, None) if name.starts_with("trunks") => group(name, pace * LAYER_DECAY),
-        (Training::Full, None) => group(name, pace * LAYER_DECAY.powi(layers + 1)),
+        (Training::Frozen | Training::Lora, _) => group(name, 0.0),
+        (Training::Full, Some(block)) => group(name, pace * layer_decay.powi(layers - block)),
+        (Training::Full, None) if name.starts_with("trunks") => group(name, pace * layer_decay),
+        (Training::Full, None) => group(name, pace * layer_decay.powi(layers + 1)),
     };
     taken.tensors.iter().map(of).collect()
+}
+
+/// Whether a trunk, by its path (`towers.0`, `joint`), was taken over.
+pub(crate) fn is_taken(taken: &Taken, trunk: &str) -> bool {
+    let below = format!("trunks.{trunk}.");
+    taken.tensors.iter().any(|name| without_kind(name).starts_with(&below))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_keep_their_names_whatever_the_numbers() {
+        let [own, theirs] = [["scan", "table"], ["image", "text"]].map(|names| names.map(Name::new));
+        let config = StartConfig {
+            model: PathBuf::new(),
+            modalities: [(Name::new("scan"), Name::new("text"))].into(),
+            probe: false,
+            layer_decay: 0.5,
+            low_rank: None,
+        };
+        let old = |name: &str| old_name(name, &own, &theirs, &config);
+        assert_eq!(old("trunks.Fused.towers.0.norm.gamma").unwrap(), "trunks.Fused.towers.1.norm.gamma");
+        assert_eq!(old("trunks.Fused.towers.1.norm.gamma"), None, "a new modality's");
+        assert_eq!(without_kind("trunks.Fused.towers.1.norm"), without_kind("trunks.Towers.towers.1.norm"));
+        let taken = Taken { tensors: vec!["trunks.Fused.towers.0.norm.gamma".to_owned()], ..Taken::default() };
+        assert!(is_taken(&taken, "towers.0") && !is_taken(&taken, "towers.1") && !is_taken(&taken, "joint"));
+    }
+
+    #[test]
+    fn deeper_blocks_change_more_slowly() {
+        let tensors = ["encoders.0.w", "trunks.Shared.trunk.blocks.0.w", "trunks.Shared.trunk.blocks.1.w"];
+        let taken = Taken { tensors: tensors.map(str::to_owned).to_vec(), ..Taken::default() };
+        let rates = |training| groups(&taken, training, 0.5).into_iter().map(|group| group.lr).collect::<Vec<_>>();
+        assert_eq!(rates(Training::Full), [0.125, 0.25, 0.5]);
+        assert_eq!(rates(Training::Lora), [0.0; 3]);
+    }
 }

@@ -1,6 +1,11 @@
 //! From a proposal to a model directory.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Instant,
+};
 
 use burn::tensor::Device;
 use sensorium_cases::Sides;
@@ -9,18 +14,18 @@ use sensorium_modalities::{Modalities, ModalityConfig};
 use sensorium_model::{Architecture, CARD, LINEAGE, Model, Topology};
 use sensorium_samples::{Dataset, Prepared};
 use sensorium_state::{RunDirectory, StateError};
-use sensorium_train::{BatchStream, Best, Display, Ended, Session, Stop, TrainConfig, best_module, fit};
+use sensorium_train::{AdamW, BatchStream, Best, Display, Ended, Session, Stop, TrainConfig, best_module, fit};
 
 use crate::{
-    AdaptError, AdaptRecipe, Proposal, READING, Taken,
+    AdaptError, AdaptRecipe, Balance, Proposal, READING, StartConfig, Taken,
     calibrate::{HeldOut, calibrated},
     probe,
     recipe::toml_error,
-    start::groups,
+    start::{groups, is_taken},
 };
 
 /// Keys of a recipe that change no result.
-const FREE_KEYS: [&str; 3] = ["loader.workers", "loader.ahead", "loader.cache_mb"];
+const FREE_KEYS: [&str; 5] = ["loader.workers", "loader.ahead", "loader.cache_mb", "request.guard", "request.blend"];
 /// Cases that tokenizers and columns are learned from at most.
 const LEARNED_FROM: usize = 200_000;
 /// Cases in a model's recorded answers.
@@ -44,10 +49,14 @@ pub struct Adaptation<'a> {
 
 /// A trained model.
 pub struct Adapted {
-    /// The model of the best evaluation, calibrated, without autodiff.
+    /// The model of the best evaluation, moved back as far as was asked for, calibrated, without autodiff.
     pub model: Model,
+    /// The same before it was moved back and calibrated.
+    pub tuned: Model,
     /// What it started from.
     pub taken: Option<Taken>,
+    /// How many numbers were trained.
+    pub trained: usize,
     /// Steps that were done.
     pub steps: u64,
     /// The best evaluation.
@@ -69,7 +78,7 @@ impl Adaptation<'_> {
 
     fn ready(&self) -> Result<Ready, AdaptError> {
         let recipe = self.recipe();
-        let train = self.proposal.data.choose(&self.sides.train)?;
+        let train = self.training_cases()?;
         let source = train.clone();
         let samples = move || -> Box<dyn Iterator<Item = Sample>> { Box::new(spread(&source)) };
         let architecture = known(recipe.architecture(), &train)?;
@@ -82,7 +91,7 @@ impl Adaptation<'_> {
         let (model, taken) = match (&self.proposal.start, &recipe.start) {
             (Some(start), Some(config)) => {
                 let (model, taken) = start.transfer(config, model)?;
-                (model, Some(taken))
+                (with_low_rank(model, config, &taken, seed)?, Some(taken))
             }
             _ => (model, None),
         };
@@ -90,6 +99,22 @@ impl Adaptation<'_> {
         let prepared = |data| Prepared::new(data, preparation.clone(), recipe.loader.clone());
         let validation = self.proposal.data.choose(&self.sides.validation)?;
         Ok(Ready { train: prepared(train), validation: prepared(validation), model, taken })
+    }
+
+    /// The cases to learn from; of balanced classes each with the same weight.
+    fn training_cases(&self) -> Result<Dataset, AdaptError> {
+        let choose = |cases: &[usize]| self.proposal.data.choose(cases);
+        if self.recipe().request.balance != Some(Balance::Sampling) {
+            return Ok(choose(&self.sides.train)?);
+        }
+        let mut classes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for case in self.proposal.cases.cases.iter().filter(|case| self.sides.train.binary_search(&case.index).is_ok())
+        {
+            let class = case.label.as_ref().and_then(|label| Some(label.as_text()?.into_owned()));
+            classes.entry(class.unwrap_or_default()).or_default().push(case.index);
+        }
+        let sets = classes.values().map(|cases| Ok((choose(cases)?, 1.0))).collect::<Result<Vec<_>, AdaptError>>()?;
+        Ok(Dataset::mixed(&sets)?)
     }
 
     /// Seconds that a step takes here and now.
@@ -125,7 +150,9 @@ impl Adaptation<'_> {
         if recipe.start.as_ref().is_some_and(|start| start.probe) && run.checkpoints()?.is_empty() {
             model = probe::warm(model, &train)?;
         }
-        let config = with_groups(&recipe.train, taken.as_ref(), recipe.request.training);
+        let config = with_groups(recipe, taken.as_ref());
+        let config = config.with_locks(&model.parameters(), |name| model.parameters_of(name))?;
+        let trained = AdamW::new(&config.optimizer, &model)?.trained();
         let mut resolved =
             serde_json::to_value(recipe).map_err(|reason| StateError::Json { path: run.path().into(), reason })?;
         // A table that changed in the meantime is another one.
@@ -151,8 +178,17 @@ impl Adaptation<'_> {
             Some(best) => best_module(outcome.model, best, run)?,
             None => outcome.model,
         };
+        let model = match recipe.start.as_ref().and_then(|start| start.low_rank) {
+            Some(low_rank) => model.merged(low_rank)?,
+            None => model,
+        };
+        let tuned = model.clone();
+        let model = match (&self.proposal.start, &recipe.start, recipe.request.blend) {
+            (Some(start), Some(config), Some(share)) => start.moved_back(config, model, share as f32)?,
+            _ => model,
+        };
         let model = calibrated(model, &validation)?;
-        let adapted = Adapted { model, taken, steps: outcome.step, best: outcome.best };
+        let adapted = Adapted { model, tuned, taken, trained, steps: outcome.step, best: outcome.best };
         self.save(&adapted, &validation, run.path())?;
         Ok(Ok(adapted))
     }
@@ -203,14 +239,28 @@ impl Proposal {
     }
 }
 
-fn with_groups(train: &TrainConfig, taken: Option<&Taken>, training: crate::Training) -> TrainConfig {
-    let mut train = train.clone();
-    if let Some(taken) = taken {
+fn with_groups(recipe: &AdaptRecipe, taken: Option<&Taken>) -> TrainConfig {
+    let mut train = recipe.train.clone();
+    if let (Some(taken), Some(start)) = (taken, &recipe.start) {
         let own = std::mem::take(&mut train.optimizer.groups);
         // What the recipe says comes last and counts.
-        train.optimizer.groups = groups(taken, training).into_iter().chain(own).collect();
+        let groups = groups(taken, recipe.request.training, start.layer_decay);
+        train.optimizer.groups = groups.into_iter().chain(own).collect();
     }
     train
+}
+
+/// The model with low-rank changes in the trunks that were taken over, if that is what is trained.
+fn with_low_rank(model: Model, config: &StartConfig, taken: &Taken, seed: Seed) -> Result<Model, AdaptError> {
+    let Some(low_rank) = config.low_rank else { return Ok(model) };
+    let model = model.with_low_rank(low_rank, seed.named("low rank"), &|trunk| is_taken(taken, trunk));
+    match model.parameters().iter().any(|name| name.contains("low_rank")) {
+        true => Ok(model),
+        false => {
+            let problem = "the model that is started from shares no trunk with this one: nothing to change".to_owned();
+            Err(AdaptError::Start { key: "start.low_rank".to_owned(), problem })
+        }
+    }
 }
 
 /// What can be learned of these cases: a column that holds nothing in any of them is left out.

@@ -9,7 +9,7 @@ use sensorium_kernels::{
 };
 
 use crate::{
-    Draw, Linear, Norm, NormPlace, Rotation, TransformerConfig,
+    Draw, Linear, LowRankConfig, Norm, NormPlace, Rotation, TransformerConfig,
     cache::BlockCache,
     cross::{CrossAttention, Memory},
     heads::{merge_heads, split_heads},
@@ -100,6 +100,19 @@ impl Block {
             gate: config.gated.then(|| linear("gate", width, hidden, up, biases.feed_forward)),
             down: linear("down", hidden, width, out_of, biases.feed_forward),
             scale2: scale(),
+        }
+    }
+
+    /// The block with a low-rank change beside each matrix of attention and feed-forward.
+    pub(crate) fn with_low_rank(self, config: LowRankConfig, seed: Seed) -> Self {
+        let change = |linear: Linear, name: &str| linear.with_low_rank(config, seed.named(name));
+        Self {
+            qkv: change(self.qkv, "qkv"),
+            out: change(self.out, "out"),
+            up: change(self.up, "up"),
+            gate: self.gate.map(|gate| change(gate, "gate")),
+            down: change(self.down, "down"),
+            ..self
         }
     }
 
@@ -197,15 +210,15 @@ impl Block {
         BlockWeights {
             norm1_gamma: self.norm1.gamma.val(),
             norm1_beta: shift(&self.norm1),
-            qkv_weight: self.qkv.weight.val(),
+            qkv_weight: self.qkv.whole_weight(),
             qkv_bias: bias(&self.qkv),
-            out_weight: self.out.weight.val(),
+            out_weight: self.out.whole_weight(),
             out_bias: bias(&self.out),
             norm2_gamma: self.norm2.gamma.val(),
             norm2_beta: shift(&self.norm2),
-            up_weight: self.up.weight.val(),
+            up_weight: self.up.whole_weight(),
             up_bias: bias(&self.up),
-            down_weight: self.down.weight.val(),
+            down_weight: self.down.whole_weight(),
             down_bias: bias(&self.down),
         }
     }

@@ -4,7 +4,7 @@ use burn::{
 };
 use sensorium_contract::Seed;
 
-use crate::{Draw, param};
+use crate::{Draw, LowRank, LowRankConfig, param};
 
 /// `x · weight + bias`.
 #[derive(Module, Debug)]
@@ -13,6 +13,8 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[outputs]`
     pub bias: Option<Param<Tensor<1>>>,
+    /// What is learned in the weight's stead while a model is fine-tuned.
+    pub low_rank: Option<LowRank>,
 }
 
 impl Linear {
@@ -24,7 +26,21 @@ impl Linear {
 
     /// A layer without a bias.
     pub fn without_bias(inputs: usize, outputs: usize, draw: Draw, seed: Seed, device: &Device) -> Self {
-        Self { weight: param([inputs, outputs], draw, seed, device), bias: None }
+        Self { weight: param([inputs, outputs], draw, seed, device), bias: None, low_rank: None }
+    }
+
+    /// The layer with a low-rank change beside its weight, which changes nothing as it begins.
+    pub(crate) fn with_low_rank(self, config: LowRankConfig, seed: Seed) -> Self {
+        let low_rank = LowRank::new(self.weight.dims(), config, seed, &self.weight.device());
+        Self { low_rank: Some(low_rank), ..self }
+    }
+
+    /// What tokens are multiplied by, `[inputs, outputs]`.
+    pub(crate) fn whole_weight(&self) -> Tensor<2> {
+        match &self.low_rank {
+            Some(low_rank) => self.weight.val() + low_rank.change(),
+            None => self.weight.val(),
+        }
     }
 
     /// `[.., inputs]` → `[.., outputs]`
@@ -43,6 +59,6 @@ impl Linear {
         let rows = shape[..D - 1].iter().product::<usize>();
         shape[D - 1] = outputs;
         // One product over all tokens: batched products would pack the weight once a sample.
-        x.reshape([rows, inputs]).matmul(self.weight.val()).reshape(shape) // [.., outputs]
+        x.reshape([rows, inputs]).matmul(self.whole_weight()).reshape(shape) // [.., outputs]
     }
 }

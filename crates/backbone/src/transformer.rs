@@ -5,7 +5,7 @@ use burn::{
 use sensorium_contract::{Features, Seed, Tokens};
 
 use crate::{
-    Block, Cache, Draw, Embedding, Memory, Norm, NormPlace, Positions, TransformerConfig,
+    Block, Cache, Draw, Embedding, LowRankConfig, Memory, Norm, NormPlace, Positions, TransformerConfig,
     block::Around,
     cache::BlockCache,
     positions::{Rotation, relative_bias},
@@ -42,6 +42,12 @@ impl Transformer {
             },
             config: config.clone(),
         }
+    }
+
+    /// The trunk with low-rank changes beside the matrices of all blocks, which change nothing as they begin.
+    pub fn with_low_rank(self, config: LowRankConfig, seed: Seed) -> Self {
+        let change = |(layer, block): (usize, Block)| block.with_low_rank(config, seed.number(layer as u64));
+        Self { blocks: self.blocks.into_iter().enumerate().map(change).collect(), ..self }
     }
 
     /// Tokens to features.

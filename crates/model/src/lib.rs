@@ -14,6 +14,7 @@ mod predict;
 #[cfg(test)]
 mod tests;
 mod trunks;
+mod tuning;
 
 pub use config::{Architecture, ModelConfig, Projection, Topology};
 pub use directory::{CARD, LINEAGE, load, save, verify_answers};
@@ -22,3 +23,4 @@ pub use model::Model;
 pub use plan::BatchPlan;
 pub use predict::Said;
 pub use trunks::Trunks;
+pub use tuning::modality_number;

@@ -2,7 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Bool, Device, Int, Tensor, TensorData},
 };
-use sensorium_backbone::{Draw, Linear, Transformer, param};
+use sensorium_backbone::{Draw, Linear, LowRankConfig, Transformer, param};
 use sensorium_contract::{Features, Name, Seed, Tokens};
 
 use crate::Topology;
@@ -67,6 +67,26 @@ impl Trunks {
                 bridges: names.iter().map(|name| bridge(topology, name, joint.width, seed, device)).collect(),
                 modality: embeddings(joint.width),
                 joint: Transformer::new(joint, seed.named("joint"), device),
+            }),
+        }
+    }
+
+    /// The trunks with low-rank changes in those of which `which` says so, by their paths below the trunks.
+    pub(crate) fn with_low_rank(self, config: LowRankConfig, seed: Seed, which: &dyn Fn(&str) -> bool) -> Self {
+        let change = |path: String, trunk: Transformer| match which(&path) {
+            true => trunk.with_low_rank(config, seed.named(&path)),
+            false => trunk,
+        };
+        let all = |towers: Vec<Transformer>| {
+            towers.into_iter().enumerate().map(|(at, tower)| change(format!("towers.{at}"), tower)).collect()
+        };
+        match self {
+            Self::Shared(shared) => Self::Shared(SharedTrunk { trunk: change("trunk".into(), shared.trunk), ..shared }),
+            Self::Towers(Towers { towers }) => Self::Towers(Towers { towers: all(towers) }),
+            Self::Fused(fused) => Self::Fused(FusedTrunks {
+                towers: all(fused.towers),
+                joint: change("joint".into(), fused.joint),
+                ..fused
             }),
         }
     }

@@ -20,6 +20,7 @@ pub struct Dataset {
 }
 
 /// A source, or some of its samples.
+#[derive(Clone)]
 struct Part {
     source: Arc<dyn Source>,
     weight: Option<f64>,
@@ -124,6 +125,19 @@ impl Dataset {
             Part { source: part.source.clone(), weight: part.weight, chosen: Some(chosen) }
         };
         Self::of(self.parts.iter().zip(&*self.starts).map(choose).collect(), "the chosen samples")
+    }
+
+    /// The samples of several sets, each of which is drawn with its weight.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn mixed(sets: &[(Self, f64)]) -> Result<Self, SourceError> {
+        let parts = |(set, weight): &(Self, f64)| {
+            let all = set.len() as f64;
+            let part = |part: &Part| Part { weight: Some(weight * part.len() as f64 / all), ..part.clone() };
+            set.parts.iter().map(part).collect::<Vec<_>>()
+        };
+        Self::of(sets.iter().flat_map(parts).collect(), "the mixed samples")
     }
 
     /// One sample's key, without reading the sample where that is possible.

@@ -83,6 +83,7 @@ impl Mapping {
     pub fn rename(&self, raw: Raw) -> Result<BTreeMap<String, Value>, Fault> {
         let mut fields = BTreeMap::new();
         for (old, value) in raw {
+            let value = listed(value);
             match self.renames.get(&old) {
                 None => insert(&mut fields, old, value)?,
                 Some(news) => {
@@ -97,7 +98,7 @@ impl Mapping {
 
     /// Reads the files that cells name, then renames.
     pub fn read_files(&self, raw: Raw, folder: &Confined) -> Result<BTreeMap<String, Value>, Fault> {
-        let read = |(name, value): (String, Value)| match self.file(&name, value, folder) {
+        let read = |(name, value): (String, Value)| match self.file(&name, listed(value), folder) {
             Ok(value) => Some(Ok((name, value))),
             Err(fault) if self.may_be_missing && fault.reason == FILE_IS_MISSING => None,
             Err(fault) => Some(Err(fault)),
@@ -116,8 +117,19 @@ impl Mapping {
                 }
             }
             Value::List(values) => {
-                let values = values.into_iter().map(|value| self.file(field, value, folder));
-                values.collect::<Result<_, _>>().map(Value::List)
+                // Of several files those that are there; if none is, the field is missing as one alone would be.
+                let mut lost = None;
+                let mut found = Vec::with_capacity(values.len());
+                for value in values {
+                    match self.file(field, value, folder) {
+                        Err(fault) if self.may_be_missing && fault.reason == FILE_IS_MISSING => lost = Some(fault),
+                        read => found.push(read?),
+                    }
+                }
+                match lost.filter(|_| found.is_empty()) {
+                    Some(fault) => Err(fault),
+                    None => Ok(Value::List(found)),
+                }
             }
             other => Ok(other),
         }
@@ -130,12 +142,48 @@ impl Mapping {
     }
 }
 
+/// Several files in one cell, as `a.png|b.png` or as a JSON list, as a list; all else as it is.
+fn listed(value: Value) -> Value {
+    let Value::Text(text) = &value else { return value };
+    let paths: Vec<String> = match text.starts_with('[') {
+        true => serde_json::from_str(text).unwrap_or_default(),
+        false => text.split('|').map(|path| path.trim().to_owned()).filter(|path| !path.is_empty()).collect(),
+    };
+    let several = text.starts_with('[') || text.contains('|');
+    match several && !paths.is_empty() && paths.iter().all(|path| is_media_path(path)) {
+        true => Value::List(paths.into_iter().map(Value::Text).collect()),
+        false => value,
+    }
+}
+
 fn insert(fields: &mut BTreeMap<String, Value>, name: String, value: Value) -> Result<(), Fault> {
     match fields.contains_key(&name) {
         true => Err(Fault::new(&name, "two values for one field", "from files or columns of this name")),
         false => {
             fields.insert(name, value);
             Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_of_several_files_is_a_list() {
+        let list = |paths: &[&str]| Value::List(paths.iter().map(|path| Value::Text((*path).to_owned())).collect());
+        for (cell, paths) in [
+            ("a.png|b.jpg", &["a.png", "b.jpg"][..]),
+            (" a.png | | b.wav ", &["a.png", "b.wav"]),
+            ("a.png|", &["a.png"]),
+            (r#"["x/a.png", "b.png"]"#, &["x/a.png", "b.png"]),
+        ] {
+            assert_eq!(listed(Value::Text(cell.to_owned())), list(paths), "{cell}");
+        }
+        for cell in ["a.png", "a|b", "[a.png]", "red | a.png", "[1, 2]", "|", ""] {
+            let value = Value::Text(cell.to_owned());
+            assert_eq!(listed(value.clone()), value, "{cell}");
         }
     }
 }

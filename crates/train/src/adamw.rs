@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
@@ -13,7 +13,8 @@ use crate::{Average, FlatGradients, OptimizerConfig, TrainError};
 /// AdamW (Loshchilov and Hutter 2019) in PyTorch's form, over all parameters of a module.
 ///
 /// A parameter without a gradient in a step stays as it is: no update, no decay, and its own count
-/// of steps, which the bias corrections go by, does not advance.
+/// of steps, which the bias corrections go by, does not advance. So does one whose learning rate is 0, whose
+/// gradient counts for nothing.
 #[derive(Debug)]
 pub struct AdamW {
     config: OptimizerConfig,
@@ -58,6 +59,18 @@ impl AdamW {
             }
         }
         Ok(Self { config: config.clone(), parameters, places })
+    }
+
+    /// How many numbers are trained: all but those of parameters whose learning rate is 0.
+    pub fn trained(&self) -> usize {
+        let trained = self.parameters.iter().filter(|parameter| parameter.rate_factor > 0.0);
+        trained.map(|parameter| parameter.shape.iter().product::<usize>()).sum()
+    }
+
+    /// The parameters that stay as they are.
+    pub(crate) fn locked(&self) -> HashSet<ParamId> {
+        let locked = self.places.iter().filter(|(_, place)| self.parameters[**place].rate_factor == 0.0);
+        locked.map(|(id, _)| *id).collect()
     }
 
     /// The module after one step with learning rate `rate`, its gradients clipped to the

@@ -21,6 +21,10 @@ pub struct TrainConfig {
     pub optimizer: OptimizerConfig,
     /// The course of the learning rate.
     pub schedule: ScheduleConfig,
+    /// What stays as it is while the rest is trained: modalities, with all that is theirs alone (a locked
+    /// tower, Zhai et al. 2022), or patterns of parameters as in `optimizer.groups`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lock: Vec<String>,
     /// Decay of a moving average of the weights, which is then what is evaluated and used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
@@ -52,6 +56,7 @@ impl Default for TrainConfig {
             pieces: 1,
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
+            lock: Vec::new(),
             ema: None,
             evaluate_every: None,
             checkpoint_every: None,
@@ -141,6 +146,35 @@ impl TrainConfig {
         within("ema", self.ema.unwrap_or(0.0), 0.0, 1.0)?;
         self.optimizer.check()?;
         self.schedule.check()
+    }
+
+    /// The same with the locks as groups of the optimiser. `of` gives the parameters that a modality shares with
+    /// no other one, or nothing if there is no such modality; `parameters` are all.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if a lock is neither a modality nor matches a parameter.
+    pub fn with_locks(
+        &self,
+        parameters: &[String],
+        of: impl Fn(&str) -> Option<Vec<String>>,
+    ) -> Result<Self, TrainError> {
+        let mut config = self.clone();
+        for lock in &self.lock {
+            let wrong = |problem: &str| TrainError::config("lock", format!("`{lock}`: {problem}"));
+            let patterns = match of(lock) {
+                Some(own) => own,
+                None => {
+                    let pattern = glob::Pattern::new(lock).map_err(|error| wrong(&error.to_string()))?;
+                    if !parameters.iter().any(|name| pattern.matches(name)) {
+                        return Err(wrong("there is no such modality, and no parameter matches it"));
+                    }
+                    vec![lock.clone()]
+                }
+            };
+            let locked = |pattern| GroupConfig { pattern, lr: 0.0, weight_decay: None };
+            config.optimizer.groups.extend(patterns.into_iter().map(locked));
+        }
+        Ok(config)
     }
 
     /// Steps between evaluations of a run of `steps` steps, if an epoch of the data has so many.

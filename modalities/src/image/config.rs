@@ -33,8 +33,36 @@ pub struct ImageConfig {
     /// The epsilon of a normalisation of the tokens before the trunk (CLIP has 1e-5); none if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<f64>,
+    /// The range of a file's levels that becomes 0 to 1, as in radiology; all of it if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// The most pictures of one sample that are read, of a list in its field. All patches of a sample are its
+    /// tokens, and those of each picture have the same positions.
+    #[serde(skip_serializing_if = "is_one")]
+    pub pictures: usize,
     /// Random changes while training; all off by default.
     pub augment: ImageAugment,
+}
+
+/// A range of levels as a file holds them (0 to 255, or to 65,535 with 16 bits), by its middle.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// The level that becomes a half.
+    pub centre: f32,
+    /// How many levels there are from 0 to 1.
+    pub width: f32,
+}
+
+impl Window {
+    /// Where a level lies in the range.
+    pub(super) fn place(self, level: f32) -> f32 {
+        ((level - self.centre) / self.width + 0.5).clamp(0.0, 1.0)
+    }
+}
+
+fn is_one(pictures: &usize) -> bool {
+    *pictures == 1
 }
 
 impl Default for ImageConfig {
@@ -53,6 +81,8 @@ impl Default for ImageConfig {
             pool: Pool::Class,
             mask_ratio: 0.6,
             norm: None,
+            window: None,
+            pictures: 1,
             augment: ImageAugment::default(),
         }
     }
@@ -181,6 +211,11 @@ impl ImageConfig {
         }
         check("pool", self.pool != Pool::Last, "`class` or `mean`", "`last`")?;
         check("mask_ratio", (0.0..=1.0).contains(&self.mask_ratio), "a share between 0 and 1", self.mask_ratio)?;
+        if let Some(Window { centre, width }) = self.window {
+            let sound = centre.is_finite() && width.is_finite() && width > 0.0;
+            check("window", sound, "a finite centre and a width above 0", format!("{centre} and {width}"))?;
+        }
+        check("pictures", (1..=64).contains(&self.pictures), "1 to 64", self.pictures)?;
         self.augment.validate(height.min(width))
     }
 }
@@ -232,6 +267,8 @@ mod tests {
         assert_eq!(key(|c| c.norm = Some(0.0)), Some("norm"));
         assert_eq!(key(|c| c.pool = Pool::Last), Some("pool"));
         assert_eq!(key(|c| c.mask_ratio = 1.5), Some("mask_ratio"));
+        assert_eq!(key(|c| c.pictures = 0), Some("pictures"));
+        assert_eq!(key(|c| c.window = Some(Window { centre: 0.0, width: 0.0 })), Some("window"));
         assert_eq!(key(|c| c.augment.crop_scale = Some([0.9, 0.1])), Some("augment.crop_scale"));
         assert_eq!(key(|c| c.augment.shift = 64), Some("augment.shift"));
         assert_eq!(key(|c| c.augment.brightness = 1.0), Some("augment.brightness"));

@@ -3,6 +3,8 @@ use std::io::Cursor;
 use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientation};
 use sensorium_contract::Fault;
 
+use super::config::Window;
+
 /// The most pixels of a picture: what more claims than this is damaged or hostile.
 const MAX_PIXELS: u64 = 100_000_000;
 /// The most bytes that decoding one picture may take.
@@ -28,6 +30,17 @@ pub(super) enum Levels {
     Byte(Vec<u8>),
     /// 0 to 1; files of 16 bits and of floating point.
     Deep(Vec<f32>),
+}
+
+impl Picture {
+    /// The same with a range of its levels as all of them, not rounded.
+    pub(super) fn within(self, window: Window) -> Self {
+        let levels = match self.levels {
+            Levels::Byte(levels) => levels.into_iter().map(|level| window.place(f32::from(level))).collect(),
+            Levels::Deep(levels) => levels.into_iter().map(|level| window.place(level * 65535.0)).collect(),
+        };
+        Self { levels: Levels::Deep(levels), ..self }
+    }
 }
 
 /// Decodes a picture file: PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF. The orientation that a
@@ -192,6 +205,22 @@ mod tests {
         let image = ::image::ImageBuffer::from_raw(2, 1, vec![1u16, 65535]).unwrap();
         let picture = decode("image", &png(DynamicImage::ImageLuma16(image)), 1, [255; 3]).unwrap();
         assert_eq!(picture.levels, Levels::Deep(vec![1.0 / 65535.0, 1.0]));
+    }
+
+    #[test]
+    fn a_window_keeps_levels_apart_that_eight_bits_would_not() {
+        let image = ::image::ImageBuffer::from_raw(4, 1, vec![999u16, 1001, 1002, 3000]).unwrap();
+        let picture = decode("image", &png(DynamicImage::ImageLuma16(image)), 1, [255; 3]).unwrap();
+        let Levels::Deep(levels) = picture.within(Window { centre: 1050.0, width: 100.0 }).levels else {
+            panic!("not rounded")
+        };
+        let wanted = [0.0, 0.01, 0.02, 1.0];
+        assert!(
+            levels.iter().zip(wanted).all(|(found, wanted): (&f32, f32)| (found - wanted).abs() < 1e-4),
+            "{levels:?}"
+        );
+        let byte = Picture { width: 2, height: 1, channels: 1, levels: Levels::Byte(vec![100, 150]) };
+        assert_eq!(byte.within(Window { centre: 150.0, width: 200.0 }).levels, Levels::Deep(vec![0.25, 0.5]));
     }
 
     #[test]

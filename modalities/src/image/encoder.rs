@@ -3,13 +3,13 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_backbone::{Draw, Linear, Norm, NormKind, param};
-use sensorium_contract::{Arrays, Name, Pool, Seed, Tokens, tensor_f32};
+use sensorium_contract::{Arrays, Name, Pool, Seed, Tokens, tensor_bool, tensor_f32};
 
 use super::{
     config::ImageConfig,
     positions::{Grid, resize_positions},
 };
-use crate::patches::{PATCHES, prepend_class, replace_hidden};
+use crate::patches::{PATCHES, prepend_class, replace_hidden, token_mask};
 
 /// Patches to tokens: one linear layer, learned positions (Dosovitskiy et al. 2021).
 #[derive(Module, Debug)]
@@ -58,15 +58,34 @@ impl ImageEncoder {
     /// `patches` `[rows, patches, values]` → `[rows, class token + patches, width]`
     pub fn tokens(&self, arrays: &Arrays, device: &Device) -> Tokens {
         let patches = tensor_f32::<3>(arrays.f32(PATCHES), device);
+        let [_, count, _] = patches.dims();
         let values = self.patch.forward(patches); // [rows, patches, width]
         let values = replace_hidden(values, arrays, &self.hidden, device);
         let values = prepend_class(values, self.class.as_ref()); // [rows, tokens, width]
-        let values = values + self.positions.val().unsqueeze();
+        let values = values + self.positions(count).unsqueeze();
         let values = match &self.norm {
             Some(norm) => norm.forward(values),
             None => values,
         };
-        Tokens::new(&self.name, self.pool, values, None)
+        let mask = token_mask(arrays, usize::from(self.class.is_some()));
+        let mask = mask.map(|mask| tensor_bool(&mask, &device.clone().inner())); // [rows, tokens]
+        Tokens::new(&self.name, self.pool, values, mask)
+    }
+
+    /// `[class token + patches, width]`: those of one picture, again and again for each of several.
+    fn positions(&self, patches: usize) -> Tensor<2> {
+        let (all, offset) = (self.positions.val(), usize::from(self.class.is_some()));
+        let [tokens, _] = all.dims();
+        let own = tokens - offset;
+        let pictures = patches / own.max(1);
+        if pictures <= 1 {
+            return all;
+        }
+        let repeated = all.clone().narrow(0, offset, own).repeat_dim(0, pictures);
+        match offset {
+            0 => repeated,
+            _ => Tensor::cat(vec![all.narrow(0, 0, offset), repeated], 0),
+        }
     }
 
     /// The same encoder for pictures of another size: positions are interpolated from one grid to the other.
@@ -112,6 +131,22 @@ mod tests {
         let encoder = encoder(&mean, &device);
         assert!(encoder.class.is_none());
         assert_eq!(encoder.tokens(&arrays(), &device).values.dims(), [2, 4, 6]);
+    }
+
+    #[test]
+    fn pictures_of_a_sample_have_the_same_positions() {
+        let device = Device::flex();
+        let one = arrays().f32(PATCHES).clone(); // [2, 4, 16]
+        let twice = ndarray::concatenate(ndarray::Axis(1), &[one.view(), one.view()]).unwrap();
+        for pool in [Pool::Class, Pool::Mean] {
+            let encoder = encoder(&ImageConfig { pool, ..config() }, &device);
+            let alone = encoder.tokens(&arrays(), &device).values;
+            let both = encoder.tokens(&Arrays::default().with(PATCHES, Array::F32(twice.clone())), &device).values;
+            let [_, tokens, _] = alone.dims();
+            assert_eq!(both.dims()[1], tokens + 4);
+            assert_eq!(values(both.clone().narrow(1, 0, tokens)), values(alone.clone()));
+            assert_eq!(values(both.narrow(1, tokens, 4)), values(alone.narrow(1, tokens - 4, 4)));
+        }
     }
 
     #[test]

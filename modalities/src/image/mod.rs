@@ -18,7 +18,7 @@ use sensorium_contract::{Name, Seed};
 
 use crate::{Kind, Learned, Problem};
 
-pub use config::{Filter, ImageAugment, ImageConfig, ImageError, Resize, Size};
+pub use config::{Filter, ImageAugment, ImageConfig, ImageError, Resize, Size, Window};
 pub use encoder::ImageEncoder;
 pub use positions::{Grid, resize_positions};
 pub use prepare::Image;

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use ndarray::{Array3, ArrayD, Axis, IxDyn};
 use sensorium_contract::{Array, Arrays, Fault, Head, Item, Masked, Modality, Name, Rng, Sample, Value};
@@ -10,7 +13,7 @@ use super::{
     resize::{fit, scale},
     targets,
 };
-use crate::patches::PATCHES;
+use crate::patches::{MASK, PATCHES};
 
 /// Array of an item: normalised levels, `[channels, height, width]`.
 pub(super) const PIXELS: &str = "pixels";
@@ -24,6 +27,8 @@ pub struct Image {
     config: ImageConfig,
     decoded: AtomicU64,
     enlarged: AtomicU64,
+    /// Samples that hold more pictures than are read.
+    cut: AtomicU64,
 }
 
 impl Image {
@@ -33,7 +38,8 @@ impl Image {
     /// If the configuration cannot work, as [`ImageConfig::validate`] says.
     pub fn new(name: &Name, config: ImageConfig) -> Result<Self, ImageError> {
         config.validate()?;
-        Ok(Self { name: name.clone(), config, decoded: AtomicU64::new(0), enlarged: AtomicU64::new(0) })
+        let [decoded, enlarged, cut] = [0; 3].map(AtomicU64::new);
+        Ok(Self { name: name.clone(), config, decoded, enlarged, cut })
     }
 
     /// What the recipe says.
@@ -47,6 +53,26 @@ impl Image {
         if picture.height < height || picture.width < width {
             self.enlarged.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The files of a sample's pictures, as many as are read.
+    fn files<'a>(&self, value: &'a Value) -> Result<Vec<&'a Arc<[u8]>>, Fault> {
+        let config = &self.config;
+        let all = match value {
+            Value::List(values) => &values[..],
+            one => std::slice::from_ref(one),
+        };
+        if all.len() > config.pictures {
+            self.cut.fetch_add(1, Ordering::Relaxed);
+        }
+        let file = |value: &'a Value| match value {
+            Value::Bytes(bytes) => Ok(bytes),
+            other => {
+                let detail = format!("a picture file's bytes expected, found {}", other.kind());
+                Err(Fault::new(&config.field, "field is no picture", detail))
+            }
+        };
+        all.iter().take(config.pictures).map(file).collect()
     }
 
     fn arrays(&self, picture: Picture) -> Result<Arrays, Fault> {
@@ -65,39 +91,78 @@ impl Image {
     }
 }
 
+/// The array of the picture of this place in a sample; that of the first is called as it would be alone.
+fn numbered(name: &str, at: usize) -> String {
+    if at == 0 { name.to_owned() } else { format!("{name} {at}") }
+}
+
+/// How many pictures an item holds.
+fn pictures(arrays: &Arrays) -> usize {
+    (0..).take_while(|&at| arrays.contains(&numbered(PIXELS, at))).count()
+}
+
 impl Modality for Image {
     fn decode(&self, sample: &Sample) -> Result<Option<Item>, Fault> {
         let config = &self.config;
-        let bytes = match sample.fields.get(&config.field) {
-            None => return Ok(None),
-            Some(Value::Bytes(bytes)) => bytes,
-            Some(other) => {
-                let detail = format!("a picture file's bytes expected, found {}", other.kind());
-                return Err(Fault::new(&config.field, "field is no picture", detail));
+        let Some(value) = sample.fields.get(&config.field) else { return Ok(None) };
+        let files = self.files(value)?;
+        let mut arrays = Arrays::default();
+        for (at, bytes) in files.iter().enumerate() {
+            let picture = decode(&config.field, bytes, config.channels, config.background)?;
+            let picture = match config.window {
+                Some(window) => picture.within(window),
+                None => picture,
+            };
+            self.count(&picture);
+            let own = self.arrays(picture)?;
+            arrays = own.iter().fold(arrays, |all, (name, array)| all.with(numbered(name, at), array.clone()));
+        }
+        let content = match &files[..] {
+            [] => return Ok(None),
+            [one] => crate::patches::content(one),
+            several => {
+                crate::patches::content(&several.iter().flat_map(|file| file.iter().copied()).collect::<Vec<u8>>())
             }
         };
-        let picture = decode(&config.field, bytes, config.channels, config.background)?;
-        self.count(&picture);
-        Ok(Some(Item { arrays: self.arrays(picture)?, content: crate::patches::content(bytes) }))
+        Ok(Some(Item { arrays, content }))
     }
 
     fn augment(&self, item: Item, rng: &mut Rng) -> Item {
-        match self.config.augment == Default::default() {
-            true => item,
-            false => augment(item, &self.config, rng),
+        if self.config.augment == Default::default() {
+            return item;
         }
+        let mut arrays = Arrays::default();
+        for at in 0..pictures(&item.arrays) {
+            let names = [PIXELS, FULL].map(|name| (name, numbered(name, at)));
+            let own = names.into_iter().filter(|(_, own)| item.arrays.contains(own));
+            let own = own
+                .fold(Arrays::default(), |all, (name, own)| all.with(name, Array::F32(item.arrays.f32(&own).clone())));
+            let changed = augment(Item { arrays: own, content: item.content }, &self.config, rng);
+            arrays = arrays.with(numbered(PIXELS, at), Array::F32(changed.arrays.f32(PIXELS).clone()));
+        }
+        Item { arrays, ..item }
     }
 
     fn collate(&self, items: &[Item]) -> Arrays {
-        let patches = self.config.grid().patches() * self.config.patch_values();
-        let mut values = Vec::with_capacity(items.len() * patches);
-        for item in items {
-            patchify(item.arrays.f32(PIXELS), self.config.patch, &mut values);
+        let patches = self.config.grid().patches();
+        let counts: Vec<usize> = items.iter().map(|item| pictures(&item.arrays)).collect();
+        let most = counts.iter().copied().max().unwrap_or(1);
+        let mut values = Vec::with_capacity(items.len() * most * patches * self.config.patch_values());
+        for (row, (item, count)) in items.iter().zip(&counts).enumerate() {
+            (0..*count).for_each(|at| patchify(item.arrays.f32(&numbered(PIXELS, at)), self.config.patch, &mut values));
+            values.resize((row + 1) * most * patches * self.config.patch_values(), 0.0);
         }
-        let shape = [items.len(), self.config.grid().patches(), self.config.patch_values()];
-        // Every item has the configured size.
+        let shape = [items.len(), most * patches, self.config.patch_values()];
+        // Every picture has the configured size.
         let values = ArrayD::from_shape_vec(IxDyn(&shape), values).unwrap_or_else(|error| unreachable!("{error}"));
-        Arrays::default().with(PATCHES, Array::F32(values))
+        let arrays = Arrays::default().with(PATCHES, Array::F32(values));
+        match counts.iter().all(|count| *count == most) {
+            true => arrays,
+            false => {
+                let real = |at: IxDyn| at[1] < counts[at[0]] * patches;
+                arrays.with(MASK, Array::Bool(ArrayD::from_shape_fn(IxDyn(&shape[..2]), real)))
+            }
+        }
     }
 
     fn mask(&self, arrays: &Arrays, rngs: &mut [Rng]) -> Masked {
@@ -109,7 +174,7 @@ impl Modality for Image {
     }
 
     fn max_tokens(&self) -> usize {
-        self.config.grid().patches() + self.config.offset()
+        self.config.pictures * self.config.grid().patches() + self.config.offset()
     }
 
     fn remarks(&self) -> Vec<String> {
@@ -117,7 +182,9 @@ impl Modality for Image {
         let [height, width] = self.config.size.sides();
         let remark =
             || format!("{enlarged} of {decoded} pictures are smaller than {height} x {width} and were enlarged");
-        (enlarged > 0).then(remark).into_iter().collect()
+        let (cut, most) = (self.cut.load(Ordering::Relaxed), self.config.pictures);
+        let left_out = || format!("{cut} samples hold more than {most} pictures, of which the first are read");
+        (enlarged > 0).then(remark).into_iter().chain((cut > 0).then(left_out)).collect()
     }
 }
 
@@ -235,6 +302,31 @@ mod tests {
         let patch: Vec<f32> = patches.slice(ndarray::s![1, 4, ..]).iter().map(|v| v.round()).collect();
         assert_eq!(patch, [2., 3., 2., 3., 2., 2., 3., 3., 4., 5., 5., 6.]);
         assert_eq!(image.max_tokens(), 7);
+    }
+
+    #[test]
+    fn several_pictures_stand_one_after_the_other() {
+        let image = image(ImageConfig { pictures: 2, ..small() });
+        let [a, b] = [png(6, 4), png(4, 6)].map(|bytes| Value::Bytes(bytes.into()));
+        let item = |value: Value| image.decode(&sample(value)).unwrap().unwrap();
+        let list = |values: &[&Value]| item(Value::List(values.iter().map(|value| (*value).clone()).collect()));
+        assert_eq!(list(&[&a]), item(a.clone()), "a list of one is its picture");
+        assert_eq!(list(&[&a, &b, &a]), list(&[&a, &b]), "the third is left out");
+        assert!(image.remarks().iter().any(|remark| remark.starts_with("1 samples hold more than 2 pictures")));
+        assert_eq!(image.decode(&sample(Value::List(Vec::new()))).unwrap(), None);
+
+        let arrays = image.collate(&[list(&[&a, &b]), item(b.clone())]);
+        let alone = image.collate(&[item(a), item(b)]);
+        assert!(!alone.contains(MASK));
+        let [together, alone] = [&arrays, &alone].map(|arrays| arrays.f32(PATCHES));
+        assert_eq!(together.shape(), [2, 12, 12]);
+        assert_eq!(together.slice(ndarray::s![0, 0..6, ..]), alone.slice(ndarray::s![0, .., ..]));
+        assert_eq!(together.slice(ndarray::s![0, 6..12, ..]), alone.slice(ndarray::s![1, .., ..]));
+        assert_eq!(together.slice(ndarray::s![1, 0..6, ..]), alone.slice(ndarray::s![1, .., ..]));
+        let real: Vec<usize> =
+            arrays.bool(MASK).outer_iter().map(|row| row.iter().filter(|real| **real).count()).collect();
+        assert_eq!(real, [12, 6]);
+        assert_eq!(image.max_tokens(), 13);
     }
 
     #[test]

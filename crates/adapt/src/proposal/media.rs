@@ -11,6 +11,8 @@ use sensorium_modalities::{
 
 /// The largest side that pictures are read at; more is a change of the recipe away.
 const LARGEST: u32 = 96;
+/// The most pictures of a case that are read; more is a change of the recipe away.
+const MOST_PICTURES: usize = 4;
 
 /// Pictures at their size where they are small.
 pub(super) fn image(field: &str, examples: &[Value]) -> ImageConfig {
@@ -24,6 +26,8 @@ pub(super) fn image(field: &str, examples: &[Value]) -> ImageConfig {
         _ => 12,
     };
     let size = (side.div_ceil(patch) * patch).max(2 * patch) as usize;
+    let several = |value: &Value| if let Value::List(values) = value { values.len() } else { 1 };
+    let pictures = examples.iter().map(several).max().unwrap_or(1).clamp(1, MOST_PICTURES);
     let square = sides.iter().filter(|[width, height]| width == height).count() * 2 > sides.len();
     ImageConfig {
         field: field.to_owned(),
@@ -31,6 +35,7 @@ pub(super) fn image(field: &str, examples: &[Value]) -> ImageConfig {
         patch: patch as usize,
         resize: if square { Resize::Stretch } else { Resize::Pad },
         background: [0; 3],
+        pictures,
         augment: ImageAugment { crop_scale: Some([0.7, 1.0]), shift: size / 16, brightness: 0.1, ..Default::default() },
         ..ImageConfig::default()
     }
@@ -38,7 +43,8 @@ pub(super) fn image(field: &str, examples: &[Value]) -> ImageConfig {
 
 /// Width and height.
 fn dimensions(value: &Value) -> Option<[u32; 2]> {
-    let Value::Bytes(bytes) = value else { return None };
+    let first = if let Value::List(values) = value { values.first()? } else { value };
+    let Value::Bytes(bytes) = first else { return None };
     let reader = ImageReader::new(Cursor::new(&bytes[..])).with_guessed_format().ok()?;
     reader.into_dimensions().ok().map(|(width, height)| [width, height])
 }

@@ -1,6 +1,7 @@
 mod differences;
 mod directory;
 mod leave_out;
+mod low_rank;
 mod passes;
 mod pieces;
 mod supervised;

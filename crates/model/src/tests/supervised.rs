@@ -7,10 +7,10 @@ use sensorium_state::export;
 use super::*;
 use crate::{Said, load, save};
 
-const GRADE: &str = "[[objectives]]\nkind = \"supervised\"\nlabel = \"grade\"\ntask = { kind = \"classes\", classes = [\"low\", \"high\"] }\n";
+pub(super) const GRADE: &str = "[[objectives]]\nkind = \"supervised\"\nlabel = \"grade\"\ntask = { kind = \"classes\", classes = [\"low\", \"high\"] }\n";
 
 /// Samples with a label; each third lacks a picture, each fourth a text, one has nothing but a sound.
-fn cases(count: usize) -> Vec<Sample> {
+pub(super) fn cases(count: usize) -> Vec<Sample> {
     let grade = |number: usize| Value::Text(["low", "high"][number % 2].to_owned());
     let case = |(number, mut sample): (usize, Sample)| {
         if number % 3 == 1 {
@@ -28,7 +28,7 @@ fn cases(count: usize) -> Vec<Sample> {
     samples(count).into_iter().enumerate().map(case).collect()
 }
 
-fn graded(topology: &str, objective: &str) -> Model {
+pub(super) fn graded(topology: &str, objective: &str) -> Model {
     let recipe = recipe(topology, &[objective]);
     let recipe = recipe.replace("kind = \"table\"\n", "kind = \"table\"\nexclude = [\"grade\"]\n");
     let architecture: Architecture = toml::from_str(&recipe).unwrap();
@@ -36,7 +36,7 @@ fn graded(topology: &str, objective: &str) -> Model {
     Model::new(&architecture, modalities, Seed::new(3), &Device::flex().autodiff()).unwrap()
 }
 
-fn said(model: &Model, samples: &[Sample]) -> Said {
+pub(super) fn said(model: &Model, samples: &[Sample]) -> Said {
     model.valid().say(&batch(model, samples)).unwrap()
 }
 

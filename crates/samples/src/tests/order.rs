@@ -107,6 +107,25 @@ fn weights_give_proportions() {
 }
 
 #[test]
+fn sets_are_mixed_by_their_weights_whatever_their_parts() {
+    let source = |len| -> (Arc<dyn Source>, Option<f64>) { (Arc::new(Numbers { len, ..Default::default() }), None) };
+    let dataset = Dataset::new(vec![source(90), source(10)]).unwrap();
+    let rare: Vec<usize> = (85..95).collect();
+    let often: Vec<usize> = (0..85).chain(95..100).collect();
+    let [often, rare] = [often, rare].map(|chosen| (dataset.choose(&chosen).unwrap(), 1.0));
+    let mixed = Dataset::mixed(&[often, rare]).unwrap();
+    assert_eq!(mixed.len(), 100);
+    let order = Order::new(&mixed, 20, Seed::new(4), 262_144);
+    assert_eq!(order.steps_per_epoch(), 5);
+    let draws: Vec<usize> = (0..1000).flat_map(|step| order.batch(step)).collect();
+    let share = |is: &dyn Fn(usize) -> bool| draws.iter().filter(|draw| is(**draw)).count() as f64 / 20_000.0;
+    // The ten rare ones stand behind the ninety others.
+    assert!((share(&|draw| draw >= 90) - 0.5).abs() < 0.01);
+    assert!((share(&|draw| draw < 85) - 0.5 * 85.0 / 90.0).abs() < 0.01);
+    assert_eq!(Order::new(&mixed, 20, Seed::new(4), 262_144).batch(77), draws[77 * 20..78 * 20]);
+}
+
+#[test]
 fn tiny_weights_still_draw_evenly() {
     let source = || -> Arc<dyn Source> { Arc::new(Numbers { len: 3, ..Default::default() }) };
     let dataset = Dataset::new(vec![(source(), Some(1e-5)), (source(), Some(1.0)), (source(), Some(1e-5))]).unwrap();

@@ -6,7 +6,7 @@ use sensorium_contract::{Seed, StepContext};
 use sensorium_state::export;
 
 use super::*;
-use crate::{AdamW, Average, FlatGradients, HeldOutLosses, OptimizerConfig, split_batch};
+use crate::{AdamW, Average, FlatGradients, HeldOutLosses, OptimizerConfig, TrainConfig, TrainError, split_batch};
 
 #[derive(Module, Debug)]
 struct Pair {
@@ -132,6 +132,42 @@ fn decay_is_for_matrices_and_groups_change_it() {
     config.groups = serde_json::from_value(json!([{ "match": "trunk.*" }])).unwrap();
     let error = AdamW::new(&config, &pair(&device())).unwrap_err().to_string();
     assert_eq!(error, "train.optimizer.groups.0.match: `trunk.*` matches no parameter");
+}
+
+#[test]
+fn a_locked_parameter_counts_for_nothing() {
+    let start = pair(&device());
+    let groups = serde_json::from_value(json!([{ "match": "wei*", "lr": 0 }])).unwrap();
+    let mut optimizer = AdamW::new(&OptimizerConfig { groups, ..recorded_config() }, &start).unwrap();
+    assert_eq!(optimizer.trained(), 2);
+    let mut gradients = GradientsParams::new();
+    gradients.register(start.weight.id, Tensor::<2>::from_data([[100.0f32, 0.0], [0.0, 0.0]], &Device::flex()));
+    gradients.register(start.bias.id, Tensor::<1>::from_data([3.0f32, 4.0], &Device::flex()));
+    let gradients = FlatGradients::take_but(&start, gradients, &optimizer.locked());
+    assert_close(&[gradients.norm() as f32], &[5.0]);
+    let before = values(&start);
+    let after = values(&optimizer.step(start, gradients, 0.01, None));
+    assert_eq!(before[..4], after[..4]);
+    assert_ne!(before[4..], after[4..]);
+    let moments: Vec<String> = optimizer.moments().into_iter().map(|moment| moment.name).collect();
+    assert_eq!(moments, ["bias.first", "bias.second"]);
+}
+
+#[test]
+fn locks_are_modalities_or_patterns() {
+    let lock = |lock: &str| {
+        let config = TrainConfig { lock: vec![lock.to_owned()], ..TrainConfig::default() };
+        let parameters = ["encoders.0.bias", "encoders.1.bias", "trunk.weight"].map(str::to_owned);
+        let of = |name: &str| (name == "image").then(|| vec!["encoders.0.bias".to_owned()]);
+        let locked = config.with_locks(&parameters, of)?;
+        Ok::<_, TrainError>(
+            locked.optimizer.groups.into_iter().map(|group| (group.pattern, group.lr)).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(lock("image").unwrap(), [("encoders.0.bias".to_owned(), 0.0)]);
+    assert_eq!(lock("trunk.*").unwrap(), [("trunk.*".to_owned(), 0.0)]);
+    let error = lock("picture").unwrap_err().to_string();
+    assert_eq!(error, "train.lock: `picture`: there is no such modality, and no parameter matches it");
 }
 
 #[test]
