@@ -324,8 +324,10 @@ mod tests {
         let found = image.collate(&[item]).f32(PATCHES).clone();
         let expected = pictures.pixels("image", file).unwrap();
         assert_eq!(found.len(), expected.len());
-        let far = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
-        assert!(far < 1e-5, "{pictures:?}: {far}");
+        // Of values that reach 255 where a processor does not rescale.
+        let far = |(found, expected): (&f32, &f32)| (found - expected).abs() / expected.abs().max(1.0);
+        let far = found.iter().zip(&expected).map(far).fold(0.0, f32::max);
+        assert!(far < 1e-6, "{pictures:?}: {far}");
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct PictureEmbeddings {
     /// `[1, tokens, width]`
     pub positions: Param<Tensor<3>>,
     #[module(skip)]
-    channels: usize,
+    pub(crate) channels: usize,
     #[module(skip)]
     picture: [usize; 2],
 }
