@@ -86,7 +86,7 @@ impl Guard {
     fn measure(&self, model: &Model) -> Result<Kept, Error> {
         let preparation = Arc::new(model.preparation().clone());
         let data = Prepared::new(self.samples.clone(), preparation, LoaderConfig::default());
-        let report = retrieval(&embed(model, &data)?);
+        let report = retrieval(&embed(model, &data, &mut |_, _| ())?);
         if report.directions.is_empty() {
             let names: Vec<&str> = model.preparation().modalities.keys().map(|name| &**name).collect();
             let problem = format!("--guard: no sample has two of the modalities {}", names.join(", "));
@@ -128,7 +128,7 @@ impl Guard {
 /// Accuracy of telling a field's classes by their names, from all modalities but the text.
 fn told_by_words(model: &Model, data: &Prepared, classes: (&Prompts, &Path, &str)) -> Result<f64, Error> {
     let (prompts, path, label) = classes;
-    let labelled = LabelledTable::embed(model, data, label)?;
+    let labelled = LabelledTable::embed(model, data, label, &mut |_, _| ())?;
     let model = AnyModel::Own(model.clone());
     let (text, _) = text_of(&model)?;
     let names = prompts.labels(labelled.classes(), path)?;
