@@ -338,6 +338,11 @@ pub(crate) fn is_taken(taken: &Taken, trunk: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn taken(tensors: &[&str]) -> Taken {
+        let tensors = tensors.iter().map(|&name| name.to_owned()).collect();
+        Taken { tensors, modalities: Vec::new(), new: Vec::new(), pace: 1.0 }
+    }
+
     #[test]
     fn parameters_keep_their_names_whatever_the_numbers() {
         let [own, theirs] = [["scan", "table"], ["image", "text"]].map(|names| names.map(Name::new));
@@ -352,14 +357,13 @@ mod tests {
         assert_eq!(old("trunks.Fused.towers.0.norm.gamma").unwrap(), "trunks.Fused.towers.1.norm.gamma");
         assert_eq!(old("trunks.Fused.towers.1.norm.gamma"), None, "a new modality's");
         assert_eq!(without_kind("trunks.Fused.towers.1.norm"), without_kind("trunks.Towers.towers.1.norm"));
-        let taken = Taken { tensors: vec!["trunks.Fused.towers.0.norm.gamma".to_owned()], ..Taken::default() };
+        let taken = taken(&["trunks.Fused.towers.0.norm.gamma"]);
         assert!(is_taken(&taken, "towers.0") && !is_taken(&taken, "towers.1") && !is_taken(&taken, "joint"));
     }
 
     #[test]
     fn deeper_blocks_change_more_slowly() {
-        let tensors = ["encoders.0.w", "trunks.Shared.trunk.blocks.0.w", "trunks.Shared.trunk.blocks.1.w"];
-        let taken = Taken { tensors: tensors.map(str::to_owned).to_vec(), ..Taken::default() };
+        let taken = taken(&["encoders.0.w", "trunks.Shared.trunk.blocks.0.w", "trunks.Shared.trunk.blocks.1.w"]);
         let rates = |training| groups(&taken, training, 0.5).into_iter().map(|group| group.lr).collect::<Vec<_>>();
         assert_eq!(rates(Training::Full), [0.125, 0.25, 0.5]);
         assert_eq!(rates(Training::Lora), [0.0; 3]);

@@ -124,7 +124,7 @@ fn each_kind_of_label_is_learned() {
         let batch = batch(&model, &cases);
         let loss = |model: &Model| parts(&step(model, std::slice::from_ref(&batch)))["supervised grade"].0;
         let before = loss(&model);
-        for _ in 0..20 {
+        for _ in 0..30 {
             let gradients = step(&model, std::slice::from_ref(&batch)).gradients;
             model = descend(model, gradients, 0.05);
         }
