@@ -144,7 +144,7 @@ fn texts_of_several_lengths_have_the_vectors_of_each_alone() {
         for row in 0..rows {
             let own = ids.slice(s![row..=row, ..length(row)]).to_owned().into_dyn();
             let alone = features(checkpoint.forward(&[("input_ids".to_owned(), Array::I64(own))].into()).unwrap());
-            assert_eq!(together.slice(s![row..=row, ..length(row), ..]), alone.view(), "{family}");
+            assert_eq!(together.slice(s![row..=row, ..length(row), ..]).into_dyn(), alone.view(), "{family}");
         }
     }
 }
