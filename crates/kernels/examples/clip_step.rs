@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use sensorium_kernels::{
-    Activation, AdamwMoments, AdamwOptions, BlockOptions, BlockWeights, Fusion, adamw_step, block, coverage,
+    Activation, AdamwMoments, AdamwOptions, BlockOptions, BlockWeights, Fusion, NormPlace, adamw_step, block, coverage,
     cross_entropy, layer_norm, linear, set_fusion, squared_norm,
 };
 
@@ -162,7 +162,8 @@ fn tower(x: Tensor<3>, reader: &mut Reader, layers: usize, pooled: usize, causal
     let [_, tokens, _] = x.dims();
     let mut x = x + reader.matrix().reshape([1, tokens, WIDTH]);
     for _ in 0..layers {
-        let options = BlockOptions { heads: 3, causal, activation: Activation::Gelu, epsilon: 1e-5 };
+        let options =
+            BlockOptions { heads: 3, causal, activation: Activation::Gelu, epsilon: 1e-5, norms: NormPlace::Before };
         x = block(x, None, reader.block(), options);
     }
     let x = layer_norm(x.narrow(1, pooled, 1), reader.vector(), reader.vector(), 1e-5);
