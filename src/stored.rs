@@ -62,7 +62,7 @@ pub fn embed_to_file(
         damaged += loaded.faults.len();
         let end = ((loaded.step + 1) * each).min(dataset.len().div_ceil(EMBEDDING_BATCH) as u64);
         progress(samples_until(end), dataset.len());
-        if end % PART == 0 || batches.peek().is_none() {
+        if end.is_multiple_of(PART) || batches.peek().is_none() {
             parts.add(end, std::mem::take(&mut items), std::mem::take(&mut damaged))?;
         }
     }

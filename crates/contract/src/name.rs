@@ -26,8 +26,8 @@ impl Name {
     pub fn like(text: &str) -> Self {
         let mut name = String::new();
         for letter in text.chars() {
-            let kept = !leads_elsewhere(letter) && !(name.is_empty() && letter == '.');
-            let letter = if kept { letter } else { '_' };
+            let odd = leads_elsewhere(letter) || name.is_empty() && letter == '.';
+            let letter = if odd { '_' } else { letter };
             if name.len() + letter.len_utf8() > LONGEST {
                 break;
             }

@@ -30,6 +30,7 @@ pub struct Tower {
 
 /// What makes a tower's tokens.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)]
 pub enum TowerTokens {
     /// Of words.
     Words(Words),

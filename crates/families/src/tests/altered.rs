@@ -43,6 +43,13 @@ impl Altered {
         }
     }
 
+    /// How far an answer is from another checkpoint's. A table read as it lies and a layer of its own add the same
+    /// products in another order.
+    pub fn distance(&self, other: &Self, name: &str) -> f32 {
+        let pairs = self.answer(name).into_iter().zip(other.answer(name));
+        pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max)
+    }
+
     /// Why it does not open.
     pub fn problem(&self) -> String {
         self.checkpoint.as_ref().unwrap_err().to_string()
