@@ -35,7 +35,7 @@ pub fn read_tokenizer(directory: &Path, family: &str) -> Result<Tokenizer, TextE
     parse(&place, &json)
 }
 
-/// The text of a published model's tokenizer, as [`JSON`] has it, and where it comes from; the directory's
+/// The text of a published model's tokenizer, as `tokenizer.json` has it, and where it comes from; the directory's
 /// configuration says what older files mean.
 ///
 /// # Errors
