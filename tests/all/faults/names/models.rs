@@ -134,7 +134,8 @@ fn columns_are_called_what_they_like_and_write_nowhere_else() {
     let place = Place::new();
     let [table, run, answers] = ["cases.csv", "run", "answers.csv"].map(|name| place.root().join(name));
     let before = place.state(&["cases.csv", "run", "answers.parquet"]);
-    let note = |row: usize| if row.is_multiple_of(2) { "calm and well rested today" } else { "feverish and very weak now" };
+    let note =
+        |row: usize| if row.is_multiple_of(2) { "calm and well rested today" } else { "feverish and very weak now" };
     let line = |row: usize| format!("{0} {row},{0} again {row},{1}\n", note(row), ["well", "ill"][row % 2]);
     let rows: String = (0..60).map(line).collect();
     fs::write(&table, format!("../../outside/one,{}/two,outcome\n{rows}", place.outside().display())).unwrap();
