@@ -56,7 +56,8 @@ struct Judged<'a> {
 
 /// Learns a label from a table, or goes on with the run that is in the directory, and writes
 /// `model/` (of a cross-validation `fold-N/model`), `predictions.parquet`, `judgement.json` and
-/// `report.html` there. `show` is called with the proposal before anything runs.
+/// `report.html` there. `show` is called with the proposal before anything runs, `guarding`
+/// with how much of how much of the guard is measured.
 ///
 /// # Errors
 /// If the table, the disk or the optimisation fail; the run directory then holds the last checkpoint.
@@ -67,6 +68,7 @@ pub fn finetune(
     stop: &Stop,
     display: &mut dyn FnMut() -> Display,
     show: &mut dyn FnMut(&Proposal),
+    guarding: &mut dyn FnMut(usize, usize),
 ) -> Result<FineTuning, Error> {
     let before = AdaptRecipe::of_run(out, &request)?;
     let mut proposal = match before.clone() {
@@ -111,7 +113,7 @@ pub fn finetune(
             Ok(adapted) => {
                 predicted.extend(judge(&adapted)?);
                 if let Some(guard) = &guard {
-                    trade = guard.trade(&proposal, &adapted, &sides.validation)?;
+                    trade = guard.trade(&proposal, &adapted, &sides.validation, guarding)?;
                 }
                 if number == 0 {
                     let table = proposal.data.choose(held_out)?;

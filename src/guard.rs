@@ -102,7 +102,14 @@ impl Guard {
     }
 
     /// Measures the fine-tuned model on its validation cases, and what is left of the start, all along the way.
-    pub fn trade(&self, proposal: &Proposal, adapted: &Adapted, validation: &[usize]) -> Result<Option<Trade>, Error> {
+    /// `progress` is told how many points of how many are done.
+    pub fn trade(
+        &self,
+        proposal: &Proposal,
+        adapted: &Adapted,
+        validation: &[usize],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Option<Trade>, Error> {
         let Some((start, config)) = proposal.start() else { return Ok(None) };
         let cases: Dataset = proposal.data.choose(validation)?;
         let mut points = Vec::new();
@@ -119,6 +126,7 @@ impl Guard {
             metric = Some(found);
             let kept = self.measure(&start.moved_on(config, &adapted.tuned, share as f32)?)?;
             points.push(TradePoint { share, task, kept });
+            progress(points.len(), SHARES as usize + 1);
         }
         let chosen = proposal.recipe.request.blend.unwrap_or(1.0);
         Ok(metric.map(|metric| Trade { metric, points, chosen, samples: self.samples.len() }))

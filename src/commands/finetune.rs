@@ -11,7 +11,7 @@ use sensorium::{
 };
 use sensorium_cases::ProblemKind;
 
-use super::{DeviceArguments, LARGEST_SEED};
+use super::{DeviceArguments, LARGEST_SEED, progress_bar};
 
 /// What kind of problem a label is.
 #[derive(Clone, Copy, ValueEnum)]
@@ -81,7 +81,8 @@ pub struct Arguments {
     /// What of the model that is started from is trained
     #[arg(long, value_enum, default_value = "full")]
     adapt: Adapt,
-    /// What stays as it is: modalities (a locked tower), or patterns of parameters, e.g. `--lock image`
+    /// What stays as it is: modalities with all that is theirs alone (a locked tower; a trunk that is shared goes on
+    /// learning), or patterns of parameters, e.g. `--lock image`
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     lock: Vec<String>,
     /// Let rare classes count as much as frequent ones: by weights, or by `--balance=sampling`
@@ -184,7 +185,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let mut display = || if arguments.quiet { Display::quiet() } else { Display::auto() };
     let mut show = |proposal: &Proposal| show(proposal, arguments.quiet);
-    let tuned = match sensorium::finetune(arguments.request(), &out, &device, &stop, &mut display, &mut show)? {
+    // Drawn when training is over, which has a bar of its own.
+    let mut bar = None;
+    let mut guarding = |done, all| {
+        bar.get_or_insert_with(|| progress_bar("measuring what is forgotten", arguments.quiet))(done, all);
+    };
+    let request = arguments.request();
+    let tuned = match sensorium::finetune(request, &out, &device, &stop, &mut display, &mut show, &mut guarding)? {
         FineTuning::Finished(tuned) => tuned,
         FineTuning::Interrupted { signal } => {
             eprintln!("interrupted; the same command goes on from here");

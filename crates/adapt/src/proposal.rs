@@ -47,8 +47,8 @@ impl Proposal {
         let data = reading.cases(table)?;
         let sides = sides(&cases.cases, &cases.problem, VALIDATION, Seed::new(request.seed))?;
         let mut modalities = modalities(&cases, &data, &sides)?;
-        lockable(&request.lock, &modalities)?;
         let mut start_config = start.as_ref().map(|start| start.adopt(&mut modalities)).transpose()?;
+        lockable(&request.lock, &modalities, start_config.as_ref())?;
         if let (Some(config), Training::Lora) = (&mut start_config, request.training) {
             config.low_rank = Some(LowRankConfig::default());
         }
@@ -129,17 +129,24 @@ fn possible(request: &Request, cases: &Cases) -> Result<(), AdaptError> {
     Ok(())
 }
 
-/// Whether each lock is a modality, or may be a pattern of parameters.
-fn lockable(locks: &[String], modalities: &BTreeMap<Name, ModalityConfig>) -> Result<(), AdaptError> {
-    let names: Vec<&str> = modalities.keys().map(|name| &**name).collect();
-    match locks.iter().find(|lock| !lock.contains(['*', '.']) && !names.contains(&lock.as_str())) {
-        None => Ok(()),
-        Some(lock) => {
-            let names = names.join(", ");
-            let problem = format!("expected a modality ({names}) or a pattern of parameters, found `{lock}`");
-            Err(CasesError::Option { option: "--lock", problem }.into())
+/// Whether each lock is a modality that knows something already, or may be a pattern of parameters.
+fn lockable(
+    locks: &[String],
+    modalities: &BTreeMap<Name, ModalityConfig>,
+    start: Option<&StartConfig>,
+) -> Result<(), AdaptError> {
+    let wrong = |problem| Err(CasesError::Option { option: "--lock", problem }.into());
+    for lock in locks.iter().filter(|lock| !lock.contains(['*', '.'])) {
+        let name = Name::new(lock);
+        if !modalities.contains_key(&name) {
+            let names = modalities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+            return wrong(format!("expected a modality ({names}) or a pattern of parameters, found `{lock}`"));
+        }
+        if !start.is_some_and(|start| start.modalities.contains_key(&name)) {
+            return wrong(format!("`{lock}` starts from drawn weights: expected a modality that --from brings along"));
         }
     }
+    Ok(())
 }
 
 fn reading(cases: &Cases) -> Reading {

@@ -178,10 +178,7 @@ impl Adaptation<'_> {
             Some(best) => best_module(outcome.model, best, run)?,
             None => outcome.model,
         };
-        let model = match recipe.start.as_ref().and_then(|start| start.low_rank) {
-            Some(low_rank) => model.merged(low_rank)?,
-            None => model,
-        };
+        let model = model.merged();
         let tuned = model.clone();
         let model = match (&self.proposal.start, &recipe.start, recipe.request.blend) {
             (Some(start), Some(config), Some(share)) => start.moved_back(config, model, share as f32)?,

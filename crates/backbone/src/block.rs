@@ -9,7 +9,7 @@ use sensorium_kernels::{
 };
 
 use crate::{
-    Draw, Linear, LowRankConfig, Norm, NormPlace, Rotation, TransformerConfig,
+    Draw, Linear, Norm, NormPlace, Rotation, TransformerConfig,
     cache::BlockCache,
     cross::{CrossAttention, Memory},
     heads::{merge_heads, split_heads},
@@ -103,9 +103,8 @@ impl Block {
         }
     }
 
-    /// The block with a low-rank change beside each matrix of attention and feed-forward.
-    pub(crate) fn with_low_rank(self, config: LowRankConfig, seed: Seed) -> Self {
-        let change = |linear: Linear, name: &str| linear.with_low_rank(config, seed.named(name));
+    /// The block with `change` of each matrix of attention and feed-forward, which it gets with its name.
+    pub(crate) fn with_matrices(self, change: &dyn Fn(Linear, &str) -> Linear) -> Self {
         Self {
             qkv: change(self.qkv, "qkv"),
             out: change(self.out, "out"),

@@ -35,6 +35,12 @@ impl Linear {
         Self { low_rank: Some(low_rank), ..self }
     }
 
+    /// The layer with its change in the weight itself.
+    pub(crate) fn merged(self) -> Self {
+        let weight = self.whole_weight();
+        Self { weight: self.weight.map(|_| weight), bias: self.bias, low_rank: None }
+    }
+
     /// What tokens are multiplied by, `[inputs, outputs]`.
     pub(crate) fn whole_weight(&self) -> Tensor<2> {
         match &self.low_rank {

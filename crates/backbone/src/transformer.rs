@@ -46,8 +46,17 @@ impl Transformer {
 
     /// The trunk with low-rank changes beside the matrices of all blocks, which change nothing as they begin.
     pub fn with_low_rank(self, config: LowRankConfig, seed: Seed) -> Self {
-        let change = |(layer, block): (usize, Block)| block.with_low_rank(config, seed.number(layer as u64));
+        let change = |(layer, block): (usize, Block)| {
+            let seed = seed.number(layer as u64);
+            block.with_matrices(&|linear, name| linear.with_low_rank(config, seed.named(name)))
+        };
         Self { blocks: self.blocks.into_iter().enumerate().map(change).collect(), ..self }
+    }
+
+    /// The trunk with its low-rank changes in the weights themselves.
+    pub fn merged(self) -> Self {
+        let merged = |block: Block| block.with_matrices(&|linear, _| linear.merged());
+        Self { blocks: self.blocks.into_iter().map(merged).collect(), ..self }
     }
 
     /// Tokens to features.

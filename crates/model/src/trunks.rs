@@ -2,7 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Bool, Device, Int, Tensor, TensorData},
 };
-use sensorium_backbone::{Draw, Linear, LowRankConfig, Transformer, param};
+use sensorium_backbone::{Draw, Linear, Transformer, param};
 use sensorium_contract::{Features, Name, Seed, Tokens};
 
 use crate::Topology;
@@ -71,23 +71,17 @@ impl Trunks {
         }
     }
 
-    /// The trunks with low-rank changes in those of which `which` says so, by their paths below the trunks.
-    pub(crate) fn with_low_rank(self, config: LowRankConfig, seed: Seed, which: &dyn Fn(&str) -> bool) -> Self {
-        let change = |path: String, trunk: Transformer| match which(&path) {
-            true => trunk.with_low_rank(config, seed.named(&path)),
-            false => trunk,
-        };
+    /// The trunks with `change` of each, which it gets with its path below the trunks (`towers.0`, `trunk`, `joint`).
+    pub(crate) fn with_transformers(self, change: &dyn Fn(&str, Transformer) -> Transformer) -> Self {
         let all = |towers: Vec<Transformer>| {
-            towers.into_iter().enumerate().map(|(at, tower)| change(format!("towers.{at}"), tower)).collect()
+            towers.into_iter().enumerate().map(|(at, tower)| change(&format!("towers.{at}"), tower)).collect()
         };
         match self {
-            Self::Shared(shared) => Self::Shared(SharedTrunk { trunk: change("trunk".into(), shared.trunk), ..shared }),
+            Self::Shared(shared) => Self::Shared(SharedTrunk { trunk: change("trunk", shared.trunk), ..shared }),
             Self::Towers(Towers { towers }) => Self::Towers(Towers { towers: all(towers) }),
-            Self::Fused(fused) => Self::Fused(FusedTrunks {
-                towers: all(fused.towers),
-                joint: change("joint".into(), fused.joint),
-                ..fused
-            }),
+            Self::Fused(fused) => {
+                Self::Fused(FusedTrunks { towers: all(fused.towers), joint: change("joint", fused.joint), ..fused })
+            }
         }
     }
 

@@ -20,6 +20,8 @@ pub struct AdamW {
     config: OptimizerConfig,
     parameters: Vec<Treatment>,
     places: HashMap<ParamId, usize>,
+    /// Those whose learning rate is 0.
+    locked: HashSet<ParamId>,
 }
 
 /// How one parameter is trained, and what the optimiser remembers of it.
@@ -58,7 +60,9 @@ impl AdamW {
                 parameter.decay = group.weight_decay.unwrap_or(parameter.decay);
             }
         }
-        Ok(Self { config: config.clone(), parameters, places })
+        let locked = places.iter().filter(|(_, place)| parameters[**place].rate_factor == 0.0);
+        let locked = locked.map(|(id, _)| *id).collect();
+        Ok(Self { config: config.clone(), parameters, places, locked })
     }
 
     /// How many numbers are trained: all but those of parameters whose learning rate is 0.
@@ -68,9 +72,8 @@ impl AdamW {
     }
 
     /// The parameters that stay as they are.
-    pub(crate) fn locked(&self) -> HashSet<ParamId> {
-        let locked = self.places.iter().filter(|(_, place)| self.parameters[**place].rate_factor == 0.0);
-        locked.map(|(id, _)| *id).collect()
+    pub(crate) fn locked(&self) -> &HashSet<ParamId> {
+        &self.locked
     }
 
     /// The module after one step with learning rate `rate`, its gradients clipped to the

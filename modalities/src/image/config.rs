@@ -36,7 +36,7 @@ pub struct ImageConfig {
     /// The range of a file's levels that becomes 0 to 1, as in radiology; all of it if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
-    /// The most pictures of one sample that are read, of a list in its field. All patches of a sample are its
+    /// The most pictures of one sample that are read, the first ones of a list in its field. All patches of a sample are its
     /// tokens, and those of each picture have the same positions.
     #[serde(skip_serializing_if = "is_one")]
     pub pictures: usize,
@@ -44,7 +44,8 @@ pub struct ImageConfig {
     pub augment: ImageAugment,
 }
 
-/// A range of levels as a file holds them (0 to 255, or to 65,535 with 16 bits), by its middle.
+/// A range of levels as a file holds them (0 to 255, or to 65,535 with 16 bits; in files of floats
+/// 65,535 stands for 1), by its middle.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {

@@ -38,7 +38,7 @@ fn low_rank_changes_begin_at_nothing_are_learned_and_merge() {
         let distance =
             |other: &ndarray::Array2<f32>| (&after.logits - other).fold(0.0, |most: f32, d| most.max(d.abs()));
         assert!(distance(&before.logits) > 1e-3, "{topology}");
-        let merged = model.merged(CONFIG).unwrap();
+        let merged = model.merged();
         assert_eq!(merged.parameters(), names, "{topology}");
         assert!(distance(&said(&merged, &cases(9)).logits) < 1e-5, "{topology}");
     }
