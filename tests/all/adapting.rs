@@ -126,6 +126,8 @@ fn low_rank_changes_are_merged_and_locked_parts_stay() {
     assert!(locked["encoders.0.Image.patch.weight"] == before["encoders.1.Image.patch.weight"]);
     assert!(locked["encoders.2.Text.embedding.weight"] != before["encoders.3.Text.embedding.weight"]);
 
+    let message = fail(&["finetune", &table, "--label", "outcome", "--lock", "image", "--quiet"], 2);
+    assert!(message.contains("--lock: `image` starts from drawn weights"), "{message}");
     let message = fail(&["finetune", &table, "--label", "outcome", "--adapt", "lora", "--quiet"], 2);
     assert!(message.contains("--adapt: expected a model to start from (--from MODEL), found none"), "{message}");
 }
@@ -181,6 +183,25 @@ fn several_pictures_a_case_are_read_and_importance_is_told() {
     assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("What the model relies on"));
     let message = fail(&["finetune", &table, "--label", "dose", "--problem", "number", "--balance", "--quiet"], 2);
     assert!(message.contains("--balance: expected classes"), "{message}");
+}
+
+#[test]
+fn the_column_that_decides_is_the_important_one() {
+    let folder = TempDir::new().unwrap();
+    let mut csv = String::from("dose,day,outcome\n");
+    for row in 0..160 {
+        let dose = row * 37 % 101;
+        writeln!(csv, "{dose},{},{}", row * 53 % 97, if dose > 50 { "high" } else { "low" }).unwrap();
+    }
+    let (table, out) = (folder.path().join("cases.csv"), folder.path().join("run"));
+    fs::write(&table, csv).unwrap();
+    tune(table.to_str().unwrap(), &out, &["--set", "train.steps=60", "--set", "train.evaluate_every=20"]);
+    let judged: Value = serde_json::from_slice(&fs::read(out.join("judgement.json")).unwrap()).unwrap();
+    let loss = |column: &str| {
+        let found = judged["importance"].as_array().unwrap().iter().find(|found| found["column"] == column);
+        found.unwrap()["loss"].as_f64().unwrap()
+    };
+    assert!(loss("dose") > 0.2 && loss("day").abs() < 0.1, "dose {}, day {}", loss("dose"), loss("day"));
 }
 
 #[test]

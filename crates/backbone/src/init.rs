@@ -63,3 +63,22 @@ fn truncated_normal(rng: &mut sensorium_contract::Rng) -> f32 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sinusoids_tell_positions_apart_the_more_the_farther_they_are() {
+        let (positions, width) = (50, 64);
+        let values = Draw::Sinusoids.values(&[positions, width], Seed::new(1));
+        let row = |position: usize| &values[position * width..][..width];
+        assert!(row(0).iter().enumerate().all(|(column, value)| *value == if column < width / 2 { 0.0 } else { 1.0 }));
+        assert!((row(3)[0] - 3.0_f32.sin()).abs() < 1e-6, "the first wavelength is 2π");
+        let alike = |a: usize, b: usize| row(a).iter().zip(row(b)).map(|(a, b)| a * b).sum::<f32>();
+        for position in 0..positions - 3 {
+            assert!(alike(position, position) > alike(position, position + 1));
+            assert!(alike(position, position + 1) > alike(position, position + 3));
+        }
+    }
+}
