@@ -154,6 +154,8 @@ fn what_is_forgotten_is_measured_and_given_back() {
         .collect();
     let mean = recalls.iter().sum::<f64>() / recalls.len() as f64;
     assert!((points[0]["kept"]["recall_at_1"].as_f64().unwrap() - mean).abs() < 1e-9, "{found:#}");
+    let kept = |point: &Value| point["kept"]["recall_at_1"].as_f64().unwrap();
+    assert!(points.iter().any(|point| kept(point) != kept(&points[0])), "what is measured moves: {found:#}");
     let tuned = weights(&out.join("model"));
 
     // The same run, without training: all the way back but for what is new.

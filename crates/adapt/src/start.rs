@@ -359,6 +359,8 @@ mod tests {
         assert_eq!(without_kind("trunks.Fused.towers.1.norm"), without_kind("trunks.Towers.towers.1.norm"));
         let taken = taken(&["trunks.Fused.towers.0.norm.gamma"]);
         assert!(is_taken(&taken, "towers.0") && !is_taken(&taken, "towers.1") && !is_taken(&taken, "joint"));
+        let tenth = self::taken(&["trunks.Fused.towers.10.norm.gamma"]);
+        assert!(is_taken(&tenth, "towers.10") && !is_taken(&tenth, "towers.1"));
     }
 
     #[test]
