@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sensorium_contract::{Name, Sample, Value};
+use sensorium_modalities::image::to_png;
 use sensorium_report::Media;
 
 use crate::Reading;
@@ -31,7 +32,12 @@ fn file(bytes: &std::sync::Arc<[u8]>) -> Media {
         Some([b'B', b'M', ..]) => "image/bmp",
         Some(b"RIFF") if bytes.get(8..12) == Some(b"WEBP") => "image/webp",
         Some(b"RIFF") => return Media::Sound { bytes: bytes.clone(), mime: "audio/wav".to_owned() },
-        _ => return Media::Text(format!("{} bytes", bytes.len())),
+        _ => {
+            return match to_png(bytes) {
+                Some(png) => Media::Picture { bytes: png.into(), mime: "image/png".to_owned() },
+                None => Media::Text(format!("{} bytes", bytes.len())),
+            };
+        }
     };
     Media::Picture { bytes: bytes.clone(), mime: mime.to_owned() }
 }

@@ -201,7 +201,8 @@ fn is_smiles(text: &str) -> bool {
 
 fn is_picture(bytes: &[u8]) -> bool {
     let starts: [&[u8]; 7] = [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF"];
-    starts.iter().any(|start| bytes.starts_with(start)) && !is_sound(bytes)
+    let dicom = bytes.get(128..132) == Some(b"DICM");
+    dicom || starts.iter().any(|start| bytes.starts_with(start)) && !is_sound(bytes)
 }
 
 fn is_sound(bytes: &[u8]) -> bool {

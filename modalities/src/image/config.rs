@@ -33,7 +33,8 @@ pub struct ImageConfig {
     /// The epsilon of a normalisation of the tokens before the trunk (CLIP has 1e-5); none if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<f64>,
-    /// The range of a file's levels that becomes 0 to 1, as in radiology; all of it if not given.
+    /// The range of a file's levels that becomes 0 to 1, as in radiology; if not given all of it, or what a DICOM file
+    /// names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
     /// The most pictures of one sample that are read, the first ones of a list in its field. All patches of a sample are its
@@ -45,7 +46,7 @@ pub struct ImageConfig {
 }
 
 /// A range of levels as a file holds them (0 to 255, or to 65,535 with 16 bits; in files of floats
-/// 65,535 stands for 1), by its middle.
+/// 65,535 stands for 1; in DICOM the unit of the modality), by its middle.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {

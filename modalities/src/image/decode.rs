@@ -3,7 +3,10 @@ use std::io::Cursor;
 use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientation};
 use sensorium_contract::Fault;
 
-use super::config::Window;
+use super::{
+    config::Window,
+    dicom::{self, is_dicom},
+};
 
 /// The most pixels of a picture: what more claims than this is damaged or hostile.
 const MAX_PIXELS: u64 = 100_000_000;
@@ -43,9 +46,59 @@ impl Picture {
     }
 }
 
-/// Decodes a picture file: PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF. The orientation that a
-/// camera noted (EXIF) is applied, and transparent pixels let `background` shine through.
-pub(super) fn decode(field: &str, bytes: &[u8], channels: usize, background: [u8; 3]) -> Result<Picture, Fault> {
+impl Levels {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Byte(levels) => levels.len(),
+            Self::Deep(levels) => levels.len(),
+        }
+    }
+}
+
+/// Decodes a picture file, with the levels of `window` as all of them where one is given: PNG, JPEG, WebP, BMP, GIF
+/// (its first frame), TIFF or DICOM. The orientation that a camera noted (EXIF) is applied, and transparent pixels let
+/// `background` shine through.
+pub(super) fn decode(
+    field: &str,
+    bytes: &[u8],
+    channels: usize,
+    background: [u8; 3],
+    window: Option<Window>,
+) -> Result<Picture, Fault> {
+    if is_dicom(bytes) {
+        return dicom::decode(field, bytes, channels, background, window);
+    }
+    let picture = raster(field, bytes, channels, background)?;
+    Ok(match window {
+        Some(window) => picture.within(window),
+        None => picture,
+    })
+}
+
+/// A picture's width and height, from its file's head alone; nothing if it is no picture.
+pub fn dimensions(bytes: &[u8]) -> Option<[u32; 2]> {
+    if is_dicom(bytes) {
+        return dicom::dimensions(bytes);
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+    reader.into_dimensions().ok().map(|(width, height)| [width, height])
+}
+
+/// A picture that not every browser shows (DICOM, TIFF) as a PNG file; nothing if it is no picture.
+pub fn to_png(bytes: &[u8]) -> Option<Vec<u8>> {
+    let picture = decode("", bytes, 3, [255; 3], None).ok()?;
+    let levels = match picture.levels {
+        Levels::Byte(levels) => levels,
+        Levels::Deep(levels) => levels.into_iter().map(|level| (level * 255.0).round() as u8).collect(),
+    };
+    let picture = ::image::RgbImage::from_raw(picture.width as u32, picture.height as u32, levels)?;
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ::image::ImageFormat::Png).ok()?;
+    Some(png.into_inner())
+}
+
+fn raster(field: &str, bytes: &[u8], channels: usize, background: [u8; 3]) -> Result<Picture, Fault> {
     let damaged = |error: ::image::ImageError| Fault::new(field, "picture cannot be decoded", error);
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -75,7 +128,7 @@ fn limits() -> Limits {
 }
 
 /// The header's claims, before anything of their size is allocated.
-fn check_size(field: &str, width: u32, height: u32, bytes: u64) -> Result<(), Fault> {
+pub(super) fn check_size(field: &str, width: u32, height: u32, bytes: u64) -> Result<(), Fault> {
     if width == 0 || height == 0 {
         return Err(Fault::new(field, "picture is empty", format!("{width} x {height} pixels")));
     }
@@ -87,23 +140,35 @@ fn check_size(field: &str, width: u32, height: u32, bytes: u64) -> Result<(), Fa
     Ok(())
 }
 
-/// Whether a JPEG file reaches its end marker. Marker segments carry their length; in the compressed
-/// data between them a byte of ones is followed by 0 or a restart marker (ITU-T T.81, B.1).
+/// Whether a JPEG file reaches its end marker.
 fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    jpeg_segments(bytes).any(|(kind, _)| kind == 0xd9)
+}
+
+/// The marker segments of a JPEG file with what follows each marker. They carry their length; in the compressed data
+/// between them a byte of ones is followed by 0 or a restart marker (ITU-T T.81, B.1).
+pub(super) fn jpeg_segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 2;
-    while let Some(&[mark, kind]) = bytes.get(at..at + 2) {
-        match (mark, kind) {
-            (0xff, 0xd9) => return true,
-            (0xff, 0xff) => at += 1,
-            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
-            (0xff, _) => match bytes.get(at + 2..at + 4) {
-                Some(&[high, low]) => at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2),
-                _ => return false,
-            },
-            _ => at += 1,
+    std::iter::from_fn(move || {
+        loop {
+            let &[mark, kind] = bytes.get(at..at + 2)? else { return None };
+            let rest = &bytes[at + 2..];
+            match (mark, kind) {
+                (0xff, 0xff) => at += 1,
+                (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
+                (0xff, 0xd9) => {
+                    at = bytes.len();
+                    return Some((kind, rest));
+                }
+                (0xff, _) => {
+                    let &[high, low] = rest.get(..2)? else { return None };
+                    at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
+                    return Some((kind, rest));
+                }
+                _ => at += 1,
+            }
         }
-    }
-    false
+    })
 }
 
 /// Without transparency, in `channels` channels; nothing if a level is not a number.
@@ -126,7 +191,7 @@ fn flatten_image(image: DynamicImage, channels: usize, background: [u8; 3]) -> O
 }
 
 /// One channel's brightness at one pixel.
-trait Level: Copy {
+pub(super) trait Level: Copy {
     /// Over `below`, as opaque as `alpha` says.
     fn over(self, alpha: Self, below: Self) -> Self;
     /// ITU-R 601 luma.
@@ -153,7 +218,7 @@ impl Level for f32 {
 }
 
 /// From pixels of `layout` levels (grey, grey + alpha, colour, colour + alpha) to pixels of `channels`.
-fn flatten<L: Level>(levels: Vec<L>, layout: usize, channels: usize, background: [L; 3]) -> Vec<L> {
+pub(super) fn flatten<L: Level>(levels: Vec<L>, layout: usize, channels: usize, background: [L; 3]) -> Vec<L> {
     if layout == channels {
         return levels;
     }
@@ -203,14 +268,14 @@ mod tests {
     #[test]
     fn sixteen_bits_keep_their_precision() {
         let image = ::image::ImageBuffer::from_raw(2, 1, vec![1u16, 65535]).unwrap();
-        let picture = decode("image", &png(DynamicImage::ImageLuma16(image)), 1, [255; 3]).unwrap();
+        let picture = decode("image", &png(DynamicImage::ImageLuma16(image)), 1, [255; 3], None).unwrap();
         assert_eq!(picture.levels, Levels::Deep(vec![1.0 / 65535.0, 1.0]));
     }
 
     #[test]
     fn a_window_keeps_levels_apart_that_eight_bits_would_not() {
         let image = ::image::ImageBuffer::from_raw(4, 1, vec![999u16, 1001, 1002, 3000]).unwrap();
-        let picture = decode("image", &png(DynamicImage::ImageLuma16(image)), 1, [255; 3]).unwrap();
+        let picture = decode("image", &png(DynamicImage::ImageLuma16(image)), 1, [255; 3], None).unwrap();
         let Levels::Deep(levels) = picture.within(Window { centre: 1050.0, width: 100.0 }).levels else {
             panic!("not rounded")
         };
@@ -229,7 +294,7 @@ mod tests {
         bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]); // 65536 x 65536
         let checksum = crc32(&bytes[12..29]);
         bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
-        let fault = decode("image", &bytes, 3, [255; 3]).unwrap_err();
+        let fault = decode("image", &bytes, 3, [255; 3], None).unwrap_err();
         assert!(fault.detail.contains("65536 x 65536"), "{fault}");
         assert_eq!(fault.reason, "picture is too large");
     }
@@ -249,13 +314,13 @@ mod tests {
             let mut bytes = Cursor::new(Vec::new());
             DynamicImage::ImageRgb8(image.clone()).write_to(&mut bytes, format).unwrap();
             let bytes = bytes.into_inner();
-            let picture = decode("image", &bytes, 3, [255; 3]).unwrap();
+            let picture = decode("image", &bytes, 3, [255; 3], None).unwrap();
             assert_eq!((picture.width, picture.height), (48, 48), "{format:?}");
             for share in [2, 5, 9] {
-                let cut = decode("image", &bytes[..bytes.len() * share / 10], 3, [255; 3]);
+                let cut = decode("image", &bytes[..bytes.len() * share / 10], 3, [255; 3], None);
                 assert!(cut.is_err(), "{format:?} at {share}/10");
             }
         }
-        assert!(decode("image", b"no picture", 3, [255; 3]).is_err());
+        assert!(decode("image", b"no picture", 3, [255; 3], None).is_err());
     }
 }

@@ -4,6 +4,7 @@
 mod augment;
 mod config;
 mod decode;
+mod dicom;
 mod encoder;
 mod positions;
 mod prepare;
@@ -19,6 +20,7 @@ use sensorium_contract::{Name, Seed};
 use crate::{Kind, Learned, Problem};
 
 pub use config::{Filter, ImageAugment, ImageConfig, ImageError, Resize, Size, Window};
+pub use decode::{dimensions, to_png};
 pub use encoder::ImageEncoder;
 pub use positions::{Grid, resize_positions};
 pub use prepare::Image;

@@ -108,11 +108,7 @@ impl Modality for Image {
         let files = self.files(value)?;
         let mut arrays = Arrays::default();
         for (at, bytes) in files.iter().enumerate() {
-            let picture = decode(&config.field, bytes, config.channels, config.background)?;
-            let picture = match config.window {
-                Some(window) => picture.within(window),
-                None => picture,
-            };
+            let picture = decode(&config.field, bytes, config.channels, config.background, config.window)?;
             self.count(&picture);
             let own = self.arrays(picture)?;
             arrays = own.iter().fold(arrays, |all, (name, array)| all.with(numbered(name, at), array.clone()));

@@ -134,7 +134,7 @@ impl Pictures {
     /// # Errors
     /// If it cannot be decoded or scaled.
     pub fn pixels(&self, field: &str, file: &[u8]) -> Result<ArrayD<f32>, Fault> {
-        let mut picture = decode(field, file, self.channels, WHITE)?;
+        let mut picture = decode(field, file, self.channels, WHITE, None)?;
         if let Some((scaling, filter)) = self.scale {
             let from = [picture.height, picture.width];
             let to = match scaling {

@@ -29,7 +29,7 @@ struct Picture {
 
 /// `[height, width, channels]`
 fn levels(bytes: &[u8], config: &ImageConfig) -> Vec<u8> {
-    let picture = decode("image", bytes, config.channels, config.background).unwrap();
+    let picture = decode("image", bytes, config.channels, config.background, None).unwrap();
     let fitted = fit(picture, config).unwrap();
     match fitted.levels {
         Levels::Byte(levels) => levels,

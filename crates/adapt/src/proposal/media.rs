@@ -1,8 +1,5 @@
 //! What pictures and sounds a column holds, and at which size they are read.
 
-use std::io::Cursor;
-
-use image::ImageReader;
 use sensorium_contract::Value;
 use sensorium_modalities::{
     audio::{AudioAugment, AudioConfig},
@@ -45,8 +42,7 @@ pub(super) fn image(field: &str, examples: &[Value]) -> ImageConfig {
 fn dimensions(value: &Value) -> Option<[u32; 2]> {
     let first = if let Value::List(values) = value { values.first()? } else { value };
     let Value::Bytes(bytes) = first else { return None };
-    let reader = ImageReader::new(Cursor::new(&bytes[..])).with_guessed_format().ok()?;
-    reader.into_dimensions().ok().map(|(width, height)| [width, height])
+    sensorium_modalities::image::dimensions(bytes)
 }
 
 /// Sounds at their rate, up to 16 kHz, and their length, up to ten seconds.
