@@ -18,6 +18,8 @@ use super::{
     decode::{Levels, Picture, check_size, flatten, jpeg_segments},
 };
 
+/// Explicit VR little endian, which the head of every file is written in.
+const HEAD_SYNTAX: &str = "1.2.840.10008.1.2.1";
 /// Sequences in sequences; what nests deeper is hostile.
 const DEEPEST: usize = 64;
 
@@ -26,7 +28,7 @@ pub(super) fn is_dicom(bytes: &[u8]) -> bool {
     bytes.get(128..132) == Some(b"DICM")
 }
 
-/// Decodes a file's first frame: uncompressed, RLE, JPEG of 8 bits, lossless JPEG or JPEG 2000. Grey levels are
+/// Decodes a file's first frame: uncompressed, RLE, JPEG of 8 bits or lossless JPEG. Grey levels are
 /// rescaled as the file says and then go from 0 to 1 within `window`, or else within the file's own window, or else
 /// from the least to the largest; where the file calls low levels bright they are turned round.
 pub(super) fn decode(
@@ -69,18 +71,22 @@ fn described(error: &dyn std::error::Error) -> String {
 
 /// Every length that the file claims lies within it and nothing nests without end, before anything is allocated.
 fn check_lengths(bytes: &[u8]) -> Result<(), String> {
-    let mut rest = &bytes[128..];
-    let first = rest.get(12..16).and_then(|group| group.try_into().ok()).map(u32::from_le_bytes);
-    if first.is_none_or(|length| length as usize > rest.len()) {
-        return Err("the file's head is longer than the file".to_owned());
-    }
-    let meta = FileMetaTable::from_reader(&mut rest).map_err(|error| described(&error))?;
-    let syntax = meta.transfer_syntax();
+    // Behind the mark stands one value that says how long the other values of the head are (PS3.10, 7.1).
+    let length = bytes.get(140..144).and_then(|length| length.try_into().ok()).map(u32::from_le_bytes);
+    let end = length.map(|length| 144 + length as usize).filter(|end| *end <= bytes.len());
+    let end = end.ok_or("the file's head is longer than the file")?;
+    check_values(&bytes[144..end], HEAD_SYNTAX)?;
+    let meta = FileMetaTable::from_reader(&bytes[128..end]).map_err(|error| described(&error))?;
+    check_values(&bytes[end..], meta.transfer_syntax())
+}
+
+/// The values of a data set, in its transfer syntax.
+fn check_values(bytes: &[u8], syntax: &str) -> Result<(), String> {
     let known = TransferSyntaxRegistry.get(syntax).ok_or_else(|| format!("unknown transfer syntax `{syntax}`"))?;
     if !known.can_decode_dataset() {
         return Err(format!("transfer syntax `{syntax}` ({}) is not supported", known.name()));
     }
-    let source = std::io::Cursor::new(rest);
+    let source = std::io::Cursor::new(bytes);
     let mut tokens = LazyDataSetReader::new_with_ts(source, known).map_err(|error| described(&error))?;
     let mut depth = 0_usize;
     while let Some(token) = tokens.advance() {
@@ -101,8 +107,8 @@ fn check_lengths(bytes: &[u8]) -> Result<(), String> {
         if depth > DEEPEST {
             return Err(format!("sequences nest deeper than {DEEPEST}"));
         }
-        if let Some(length) = length.filter(|length| *length as usize > rest.len()) {
-            return Err(format!("a value of {length} bytes in a file of {}", bytes.len()));
+        if let Some(length) = length.filter(|length| *length as usize > bytes.len()) {
+            return Err(format!("a value of {length} bytes where {} are left", bytes.len()));
         }
         token.skip().map_err(|error| described(&error))?;
     }
@@ -127,33 +133,43 @@ fn frame_size(field: &str, object: &DefaultDicomObject) -> Result<(usize, usize)
     let (width, height) = (number(tags::COLUMNS, "Columns")?, number(tags::ROWS, "Rows")?);
     let values = number(tags::SAMPLES_PER_PIXEL, "Samples per Pixel")?;
     let bits = number(tags::BITS_ALLOCATED, "Bits Allocated")?;
-    let claim = |width: u32, height: u32| {
-        let bytes = u64::from(width) * u64::from(height) * u64::from(values) * u64::from(bits.div_ceil(8));
-        check_size(field, width, height, bytes)
-    };
-    claim(width.into(), height.into())?;
+    let bytes = u64::from(width) * u64::from(height) * u64::from(values) * u64::from(bits.div_ceil(8));
+    check_size(field, width.into(), height.into(), bytes)?;
     let fragments = object.get(tags::PIXEL_DATA).and_then(|element| element.value().fragments());
     let compressed: Vec<u8> = fragments.into_iter().flatten().flatten().copied().collect();
-    if let Some((width, height)) = jpeg_size(&compressed).or_else(|| jpeg2000_size(&compressed)) {
-        claim(width, height)?;
+    let wanted = Frame { width, height, values };
+    match jpeg_frame(&compressed) {
+        Some(found) if found != wanted => {
+            let detail = format!("the file says {wanted}, its compressed frame {found}");
+            Err(Fault::new(field, "picture cannot be decoded", detail))
+        }
+        _ => Ok((width.into(), height.into())),
     }
-    Ok((width.into(), height.into()))
+}
+
+/// What a compressed frame says of itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Frame {
+    width: u16,
+    height: u16,
+    /// Values a pixel.
+    values: u16,
+}
+
+impl std::fmt::Display for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { width, height, values } = self;
+        write!(f, "{width} x {height} pixels of {values} values")
+    }
 }
 
 /// From a JPEG's frame header (ITU-T T.81, B.2.2).
-fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
+fn jpeg_frame(bytes: &[u8]) -> Option<Frame> {
     let frame = |kind: u8| matches!(kind, 0xc0..=0xcf) && !matches!(kind, 0xc4 | 0xc8 | 0xcc);
     let (_, segment) =
         bytes.starts_with(&[0xff, 0xd8]).then(|| jpeg_segments(bytes).find(|(kind, _)| frame(*kind)))??;
-    let side = |at: usize| Some(u32::from(u16::from_be_bytes(segment.get(at..at + 2)?.try_into().ok()?)));
-    Some((side(5)?, side(3)?))
-}
-
-/// From a JPEG 2000 codestream's first segment (ITU-T T.800, A.5.1).
-fn jpeg2000_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    bytes.starts_with(&[0xff, 0x4f, 0xff, 0x51]).then_some(())?;
-    Some((number(8)?, number(12)?))
+    let side = |at: usize| Some(u16::from_be_bytes(segment.get(at..at + 2)?.try_into().ok()?));
+    Some(Frame { width: side(5)?, height: side(3)?, values: u16::from(*segment.get(7)?) })
 }
 
 /// Levels from 0 to 1.
@@ -224,14 +240,14 @@ fn rgb(ybr: [u8; 3]) -> [u8; 3] {
 mod tests {
     use dicom_core::{DataElement, PrimitiveValue, VR, value::DataSetSequence};
     use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+    use rand::RngExt;
+    use sensorium_contract::Seed;
 
     use super::*;
 
-    const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
-
     fn file(object: InMemDicomObject) -> Vec<u8> {
         let meta = FileMetaTableBuilder::new()
-            .transfer_syntax(EXPLICIT_LITTLE_ENDIAN)
+            .transfer_syntax(HEAD_SYNTAX)
             .media_storage_sop_class_uid("1.2.840.10008.5.1.4.1.1.2")
             .media_storage_sop_instance_uid("1.2.3");
         let mut bytes = Vec::new();
@@ -343,13 +359,32 @@ mod tests {
         assert!(read(&file(nested), 1, None).unwrap_err().detail.contains("nest deeper"));
     }
 
+    /// Mutants of a file are read or refused, each within a second.
+    fn mutants(name: &str, whole: &[u8], times: u64) {
+        for time in 0..times {
+            let rng = &mut Seed::new(5).named(name).number(time).rng();
+            let mut bytes = whole.to_vec();
+            for _ in 0..rng.random_range(1..=8) {
+                let at = rng.random_range(128..bytes.len());
+                bytes[at] = rng.random();
+            }
+            bytes.truncate(if time % 4 == 0 { rng.random_range(132..=bytes.len()) } else { bytes.len() });
+            let begin = std::time::Instant::now();
+            let _ = (read(&bytes, 3, None), super::super::dimensions(&bytes));
+            assert!(begin.elapsed().as_secs_f32() < 1.0, "{name}, mutant {time}: {:?}", begin.elapsed());
+        }
+    }
+
+    #[test]
+    fn changed_files_are_read_or_refused() {
+        mutants("grey", &file(scan("MONOCHROME2")), 3000);
+    }
+
     #[test]
     fn a_compressed_frame_says_its_size() {
         let jpeg = [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xc1, 0, 11, 8, 0x12, 0x34, 0x56, 0x78, 1, 1, 0x11, 0];
-        assert_eq!(jpeg_size(&jpeg), Some((0x5678, 0x1234)));
-        let codestream = [0xff, 0x4f, 0xff, 0x51, 0, 41, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0];
-        assert_eq!(jpeg2000_size(&codestream), Some((0x1_0000, 0x200)));
-        assert_eq!(jpeg_size(&codestream).or(jpeg2000_size(&jpeg)), None);
+        assert_eq!(jpeg_frame(&jpeg), Some(Frame { width: 0x5678, height: 0x1234, values: 1 }));
+        assert_eq!(jpeg_frame(&jpeg[..15]).or(jpeg_frame(&jpeg[2..])), None);
     }
 
     /// Files and what pydicom makes of them, as `tests/reference/dicom.py` leaves them in the folder `SENSORIUM_DICOM`.
@@ -364,6 +399,7 @@ mod tests {
         for (name, wanted) in expected.tensors() {
             let bytes = std::fs::read(folder.join(&name)).unwrap();
             let channels = wanted.shape()[2];
+            mutants(&name, &bytes, 200);
             match read(&bytes, channels, None) {
                 Err(fault) => println!("{name}: refused, {fault}"),
                 Ok(picture) => {
