@@ -13,8 +13,8 @@ python=${PYTHON:-python3}
 sets=${*:-adult titanic titanic-table heart breast retina sounds xray esol bbbp gb1}
 
 "$python" benches/compare_sklearn.py prepare "$shared" "$out"
-for set in $sets; do
-    for seed in 0 1 2; do
+for seed in 0 1 2; do
+    for set in $sets; do
         folder="$out/$set-seed$seed"
         [ -f "$folder/run/judgement.json" ] && continue
         table=$(ls "$folder"/cases.*)
