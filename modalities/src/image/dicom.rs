@@ -273,7 +273,7 @@ mod tests {
             (tags::PIXEL_REPRESENTATION, 0),
             (tags::PLANAR_CONFIGURATION, 1),
         ];
-        numbers.into_iter().for_each(|(tag, number)| put(&mut object, tag, VR::US, number as u16));
+        numbers.into_iter().for_each(|(tag, number)| put(&mut object, tag, VR::US, number));
         object
     }
 
