@@ -3,7 +3,7 @@
 # Command   configs/finetune.sh [SHARED [OUT [TIME [SET...]]]]      goes on where it was stopped
 # Machine   2 cores; 3 minutes of training a run, 33 runs, about 1 h 45 min
 # Reached   the table in the README, by the program of ec72f18, with TIME 6m on one core (RAYON_NUM_THREADS=1) of a busy
-#           machine; GB1 with seed 0 alone; with two cores and 3m not run yet
+#           machine; GB1 with seeds 0 and 1; with two cores and 3m not run yet
 set -eu
 cd "$(dirname "$0")/.."
 shared=${1:-../shared}
