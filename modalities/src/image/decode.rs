@@ -44,6 +44,16 @@ impl Picture {
         };
         Self { levels: Levels::Deep(levels), ..self }
     }
+
+    /// The same in 1 or 3 channels.
+    fn with_channels(self, channels: usize) -> Self {
+        // Nothing is transparent, so that no background shows.
+        let levels = match self.levels {
+            Levels::Byte(levels) => Levels::Byte(flatten(levels, self.channels, channels, [0; 3])),
+            Levels::Deep(levels) => Levels::Deep(flatten(levels, self.channels, channels, [0.0; 3])),
+        };
+        Self { channels, levels, ..self }
+    }
 }
 
 impl Levels {
@@ -67,7 +77,7 @@ pub(super) fn decode(
     window: Option<Window>,
 ) -> Result<Picture, Fault> {
     if is_dicom(bytes) {
-        return dicom::decode(field, bytes, channels, background, window);
+        return dicom::decode(field, bytes, window).map(|picture| picture.with_channels(channels));
     }
     let picture = raster(field, bytes, channels, background)?;
     Ok(match window {
@@ -191,7 +201,7 @@ fn flatten_image(image: DynamicImage, channels: usize, background: [u8; 3]) -> O
 }
 
 /// One channel's brightness at one pixel.
-pub(super) trait Level: Copy {
+trait Level: Copy {
     /// Over `below`, as opaque as `alpha` says.
     fn over(self, alpha: Self, below: Self) -> Self;
     /// ITU-R 601 luma.
@@ -218,7 +228,7 @@ impl Level for f32 {
 }
 
 /// From pixels of `layout` levels (grey, grey + alpha, colour, colour + alpha) to pixels of `channels`.
-pub(super) fn flatten<L: Level>(levels: Vec<L>, layout: usize, channels: usize, background: [L; 3]) -> Vec<L> {
+fn flatten<L: Level>(levels: Vec<L>, layout: usize, channels: usize, background: [L; 3]) -> Vec<L> {
     if layout == channels {
         return levels;
     }

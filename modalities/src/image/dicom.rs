@@ -15,7 +15,7 @@ use sensorium_contract::Fault;
 
 use super::{
     Window,
-    decode::{Levels, Picture, check_size, flatten, jpeg_segments},
+    decode::{Levels, Picture, check_size, jpeg_segments},
 };
 
 /// Explicit VR little endian, which the head of every file is written in.
@@ -31,13 +31,7 @@ pub(super) fn is_dicom(bytes: &[u8]) -> bool {
 /// Decodes a file's first frame: uncompressed, RLE, JPEG of 8 bits or lossless JPEG. Grey levels are
 /// rescaled as the file says and then go from 0 to 1 within `window`, or else within the file's own window, or else
 /// from the least to the largest; where the file calls low levels bright they are turned round.
-pub(super) fn decode(
-    field: &str,
-    bytes: &[u8],
-    channels: usize,
-    background: [u8; 3],
-    window: Option<Window>,
-) -> Result<Picture, Fault> {
+pub(super) fn decode(field: &str, bytes: &[u8], window: Option<Window>) -> Result<Picture, Fault> {
     let damaged = |detail: String| Fault::new(field, "picture cannot be decoded", detail);
     check_lengths(bytes).map_err(damaged)?;
     let read = || {
@@ -45,9 +39,10 @@ pub(super) fn decode(
         let object = object.map_err(|error| damaged(described(&error)))?;
         let (width, height) = frame_size(field, &object)?;
         let pixels = object.decode_pixel_data_frame(0).map_err(|error| damaged(described(&error)))?;
-        let levels = match pixels.samples_per_pixel() {
-            1 => grey(&pixels, window).map(|levels| Levels::Deep(flatten(levels, 1, channels, [0.0; 3]))),
-            3 => colours(&pixels).map(|levels| Levels::Byte(flatten(levels, 3, channels, background))),
+        let channels = usize::from(pixels.samples_per_pixel());
+        let levels = match channels {
+            1 => grey(&pixels, window).map(Levels::Deep),
+            3 => colours(&pixels).map(Levels::Byte),
             other => Err(format!("1 or 3 values a pixel expected, found {other}")),
         };
         let picture = Picture { width, height, channels, levels: levels.map_err(damaged)? };
@@ -288,7 +283,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], channels: usize, window: Option<Window>) -> Result<Picture, Fault> {
-        decode("scan", bytes, channels, [255; 3], window)
+        super::super::decode::decode("scan", bytes, channels, [255; 3], window)
     }
 
     fn levels(object: InMemDicomObject, window: Option<Window>) -> Vec<f32> {
