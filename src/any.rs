@@ -5,7 +5,7 @@ use sensorium_contract::{Batch, Embedder, Embeddings, Name, Preparation};
 use sensorium_modalities::ModalityConfig;
 use sensorium_model::Model;
 
-use crate::{EMBEDDING_BATCH, Error, Published};
+use crate::{EMBEDDING_BATCH, Error, Published, published::of_towers};
 
 /// A model that embeds: one of a recipe, or a published one.
 #[allow(clippy::large_enum_variant)]
@@ -26,6 +26,18 @@ impl AnyModel {
         match path.join("config.json").exists() {
             true => Ok(Self::Published(Published::open(path, device)?)),
             false => Ok(Self::Own(sensorium_model::load(path, device)?)),
+        }
+    }
+
+    /// The model of a directory as one of a recipe's parts, which can be asked about its tokens: of a published
+    /// checkpoint its towers.
+    ///
+    /// # Errors
+    /// If it is damaged, or of a family that has no towers.
+    pub fn open_parts(path: &Path, device: &Device) -> Result<Self, Error> {
+        match path.join("config.json").exists() {
+            true => Ok(Self::Own(of_towers(path, device)?)),
+            false => Self::open(path, device),
         }
     }
 

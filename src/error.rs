@@ -108,7 +108,7 @@ pub enum Error {
         family: &'static str,
     },
     /// A published model that cannot be trained as a model of a recipe's parts.
-    #[error("a model of the family {family} cannot be trained from here; those of the families {} can", known.join(", "))]
+    #[error("a model of the family {family} cannot be trained or explained here; those of the families {} can", known.join(", "))]
     NotTrained {
         /// The family's name.
         family: &'static str,

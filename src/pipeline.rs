@@ -63,7 +63,7 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         let start = match from.map(start_from).transpose()? {
             Some(start) => {
-                let config = start.begin(&mut recipe.modalities, &mut recipe.model)?;
+                let config = start.begin(&mut recipe.modalities, &mut recipe.model, &mut recipe.objectives)?;
                 Some((start, config))
             }
             None => None,

@@ -33,11 +33,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         _ => return Err(usage(format!("--out: expected a .png or .html file, found `{}`", arguments.out.display()))),
     };
     let device = arguments.device.open()?;
-    let model = AnyModel::open(&arguments.model, &device)?;
+    let model = AnyModel::open_parts(&arguments.model, &device)?;
     let query = arguments.question.query(&model)?;
-    let AnyModel::Own(model) = model else {
-        return Err(usage("an imported model cannot be explained: its tokens cannot be left out".into()));
-    };
+    let AnyModel::Own(model) = model else { unreachable!("a model of parts is an own one") };
     let (sample, given) = (query.sample(), query.modalities());
     let [first, second] = given else {
         return Err(usage("give two of --image, --audio, --row and --text: one is explained by the other".into()));

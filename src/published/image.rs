@@ -12,8 +12,9 @@ const SIDE: u64 = 224;
 /// The image processor of a published model.
 pub(crate) fn pictures(directory: &Path, checkpoint: &Checkpoint) -> Result<Pictures, Error> {
     let (path, config) = preprocessing(directory, "image_processor")?;
-    let vision = &checkpoint.config["vision_config"];
-    let of = |key: &str| vision[key].as_u64().or_else(|| checkpoint.config[key].as_u64());
+    let all = &checkpoint.config;
+    let of =
+        |key: &str| [&all["vision_config"], &all["image_config"], all].into_iter().find_map(|part| part[key].as_u64());
     let class = config["image_processor_type"].as_str().or_else(|| config["feature_extractor_type"].as_str());
     let kind = class.unwrap_or_else(|| checkpoint.network.name());
     let side = of("image_size").unwrap_or(SIDE) as usize;

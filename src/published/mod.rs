@@ -20,15 +20,15 @@ use crate::{Error, Reading};
 pub(crate) use audio::whisper;
 pub(crate) use files::{json, preprocessing};
 pub(crate) use image::pictures;
-pub(crate) use towers::start_from;
+pub(crate) use towers::{of_towers, start_from};
 
 /// A published checkpoint that turns texts, pictures or sounds into vectors of length 1.
 pub struct Published {
     checkpoint: Checkpoint,
     preparation: Preparation,
     reads: BTreeMap<Name, Reads>,
-    /// Of texts that have no vector of their own.
-    pool: Pool,
+    /// Of texts that have no vector of their own, if a file says.
+    pool: Option<Pool>,
     left_out: Vec<String>,
 }
 
@@ -158,9 +158,8 @@ impl Published {
 
     fn pool_of(&self, reads: &Reads) -> Pool {
         match reads.content {
-            Content::Picture => Pool::Class,
-            Content::Text | Content::FilledText => self.pool,
-            Content::Spectrogram | Content::Samples => Pool::Mean,
+            Content::Text | Content::FilledText => self.pool.unwrap_or(reads.pool),
+            Content::Picture | Content::Spectrogram | Content::Samples => reads.pool,
         }
     }
 }
@@ -220,18 +219,18 @@ fn unit(mut vectors: Array2<f32>) -> Array2<f32> {
     vectors
 }
 
-/// How the sentence-transformers library pools the model; the mean where it does not say.
-fn pooling(directory: &Path) -> Result<Pool, Error> {
+/// How the sentence-transformers library pools the model, where it says so.
+fn pooling(directory: &Path) -> Result<Option<Pool>, Error> {
     let path = directory.join("1_Pooling/config.json");
     let config: Value = json(&path)?;
     if config.is_null() {
-        return Ok(Pool::Mean);
+        return Ok(None);
     }
     let is = |key: &str| config[key].as_bool() == Some(true);
     match (is("pooling_mode_mean_tokens"), is("pooling_mode_cls_token"), is("pooling_mode_lasttoken")) {
-        (true, false, false) => Ok(Pool::Mean),
-        (false, true, false) => Ok(Pool::Class),
-        (false, false, true) => Ok(Pool::Last),
+        (true, false, false) => Ok(Some(Pool::Mean)),
+        (false, true, false) => Ok(Some(Pool::Class)),
+        (false, false, true) => Ok(Some(Pool::Last)),
         _ => Err(Error::Preprocessing {
             path,
             problem: "only the mean, the first or the last token is known here".into(),

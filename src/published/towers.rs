@@ -12,7 +12,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_adapt::Start;
-use sensorium_contract::{Name, Pool, Seed};
+use sensorium_contract::{Attention, Name, Pool, Seed};
 use sensorium_families::{Checkpoint, Content, Patches, TOWERS, Tower, TowerHead, TowerTokens, Words};
 use sensorium_modalities::{
     Encoder, Fitted, Modalities, ModalityConfig, ModalityError,
@@ -21,6 +21,7 @@ use sensorium_modalities::{
     text::{TextConfig, TextEncoder, TextModality, TokenizerConfig, published_tokenizer},
 };
 use sensorium_model::{Architecture, Model, ModelConfig, Projection, Topology, Trunks};
+use sensorium_objectives::ObjectiveConfig;
 
 use super::{field, pictures, pooling, text};
 use crate::Error;
@@ -31,7 +32,8 @@ use crate::Error;
 /// If there is neither, or a published one is of a family that cannot be trained, or came without its preprocessing.
 pub(crate) fn start_from(path: &Path) -> Result<Start, Error> {
     match path.join("config.json").exists() {
-        true => Ok(Start::published(path, of_towers(path)?)),
+        // Nothing is computed with it before its weights are in the new model.
+        true => Ok(Start::published(path, of_towers(path, &Device::default())?)),
         false => Ok(Start::open(path)?),
     }
 }
@@ -44,11 +46,10 @@ struct Side {
     tower: Tower,
 }
 
-/// The checkpoint of a directory as a model without objectives. A side whose tokenizer did not come with it is left out,
+/// The checkpoint of a directory as a model, with the objective that contrasted its sides. A side whose tokenizer did not come with it is left out,
 /// if there is another.
-fn of_towers(directory: &Path) -> Result<Model, Error> {
-    // Nothing is computed with it before its weights are in the new model.
-    let checkpoint = sensorium_families::open(directory, &Device::default())?;
+pub(crate) fn of_towers(directory: &Path, device: &Device) -> Result<Model, Error> {
+    let checkpoint = sensorium_families::open(directory, device)?;
     let reads = checkpoint.network.reads();
     let picture = match reads.iter().any(|reads| reads.content == Content::Picture) {
         true => pictures(directory, &checkpoint)?.config().map_err(preprocessing(directory))?,
@@ -57,7 +58,7 @@ fn of_towers(directory: &Path) -> Result<Model, Error> {
     let (mut sides, mut missing) = (Vec::new(), None);
     for tower in checkpoint.network.towers(picture.size.sides()) {
         let read = match &tower.tokens {
-            TowerTokens::Words(words) => text_side(directory, &checkpoint, words, tower.pool),
+            TowerTokens::Words(words) => text_side(directory, &checkpoint, words, &tower),
             TowerTokens::Patches(patches) => picture_side(directory, patches, picture.clone(), tower.pool),
         };
         match read {
@@ -70,7 +71,7 @@ fn of_towers(directory: &Path) -> Result<Model, Error> {
     }
     sides.sort_by(|a, b| a.name.cmp(&b.name));
     match sides.is_empty() {
-        false => model(sides),
+        false => model(sides, checkpoint.network.objective(), device),
         true => {
             let family = checkpoint.network.name();
             Err(missing.unwrap_or(Error::NotTrained { family, known: TOWERS }))
@@ -87,9 +88,10 @@ fn text_side(
     directory: &Path,
     checkpoint: &Checkpoint,
     words: &Words,
-    pool: Option<Pool>,
+    tower: &Tower,
 ) -> Result<(ModalityConfig, Fitted), Error> {
-    let limit = text::words(directory, checkpoint, false)?.max_tokens();
+    let reader = text::words(directory, checkpoint, tower.content == Content::FilledText)?;
+    let limit = reader.max_tokens();
     let positions = words.positions.as_ref().map_or(limit, |positions| {
         let [count, _] = positions.dims();
         count
@@ -98,10 +100,14 @@ fn text_side(
     let config = TextConfig {
         tokenizer: TokenizerConfig::Published(path),
         context: limit.min(positions),
-        pool: match pool {
+        pool: match tower.pool {
             Some(pool) => pool,
-            None => pooling(directory)?,
+            None => pooling(directory)?.unwrap_or(match tower.trunk.config().attention {
+                Attention::Causal => Pool::Last,
+                Attention::Bidirectional => Pool::Mean,
+            }),
         },
+        fill: reader.fill(),
         positions: words.positions.is_some(),
         norm: words.norm.as_ref().map(|norm| norm.epsilon()),
         ..TextConfig::default()
@@ -137,7 +143,7 @@ fn picture_side(
     let image = Image::new(&name, config.clone());
     let image = image.map_err(|problem| ModalityError { name, problem: problem.into() })?;
     let [positions, _] = patches.positions.dims();
-    if positions != 1 + config.grid().patches() {
+    if positions != usize::from(patches.class.is_some()) + config.grid().patches() {
         let problem = format!("pictures of {:?} have another number of patches than the model", config.size.sides());
         return Err(preprocessing(directory)(problem));
     }
@@ -145,22 +151,22 @@ fn picture_side(
 }
 
 /// The sides, sorted by name, in the model that they are the parts of.
-fn model(sides: Vec<Side>) -> Result<Model, Error> {
+fn model(sides: Vec<Side>, objective: Option<ObjectiveConfig>, device: &Device) -> Result<Model, Error> {
     let embedding = sides.iter().map(|side| side.tower.embedding()).max().unwrap_or(0);
-    let tanh = sides.iter().any(|side| matches!(side.tower.head, TowerHead::Tanh(_)));
     let architecture = Architecture {
         modalities: sides.iter().map(|side| (side.name.clone(), side.config.clone())).collect(),
         model: ModelConfig {
             embedding,
-            projection: if tanh { Projection::Tanh } else { Projection::Linear },
+            projection: projection(&sides),
             topology: Topology::Towers {
                 towers: sides.iter().map(|side| (side.name.clone(), side.tower.trunk.config().clone())).collect(),
             },
         },
-        objectives: Vec::new(),
+        // One of several sides whose other side was left out contrasts nothing.
+        objectives: objective.filter(|_| sides.len() > 1).into_iter().collect(),
     };
     let fitted: BTreeMap<Name, Fitted> = sides.iter().map(|side| (side.name.clone(), side.fitted.clone())).collect();
-    let mut model = Model::new(&architecture, Modalities { fitted }, Seed::new(0), &Device::default())?;
+    let mut model = Model::new(&architecture, Modalities { fitted }, Seed::new(0), device)?;
     for (number, side) in sides.into_iter().enumerate() {
         let Tower { tokens, trunk, head, .. } = side.tower;
         match (&mut model.encoders[number], tokens) {
@@ -172,7 +178,12 @@ fn model(sides: Vec<Side>) -> Result<Model, Error> {
             towers.towers[number] = trunk;
         }
         match head {
-            TowerHead::Linear(layer) | TowerHead::Tanh(layer) => model.projections[number] = layer,
+            TowerHead::Linear(layer) | TowerHead::Tanh(layer) => {
+                let own = &mut model.projections[number];
+                // A missing bias is one of zeros.
+                own.bias = layer.bias.or_else(|| own.bias.take());
+                own.weight = layer.weight;
+            }
             TowerHead::None => {
                 let own = &mut model.projections[number];
                 own.weight = Param::from_tensor(Tensor::eye(embedding, &own.weight.lazy_device()));
@@ -180,6 +191,16 @@ fn model(sides: Vec<Side>) -> Result<Model, Error> {
         }
     }
     Ok(model)
+}
+
+/// What all sides' heads are cases of.
+fn projection(sides: &[Side]) -> Projection {
+    let of = |side: &Side| match &side.tower.head {
+        TowerHead::Tanh(_) => Projection::Tanh,
+        TowerHead::Linear(layer) if layer.bias.is_some() => Projection::Affine,
+        TowerHead::Linear(_) | TowerHead::None => Projection::Linear,
+    };
+    sides.iter().map(of).max().unwrap_or_default()
 }
 
 /// Words and positions that the tokenizer and the context leave unused are left out.
@@ -200,7 +221,7 @@ fn place_patches(encoder: &mut ImageEncoder, patches: Patches) {
         patches.patch.bias.unwrap_or_else(|| Param::from_tensor(Tensor::zeros(own.lazy_shape(), &own.lazy_device())))
     });
     encoder.positions = Param::from_tensor(patches.positions);
-    encoder.class = Some(Param::from_tensor(patches.class));
+    encoder.class = patches.class.map(Param::from_tensor);
     if let Some(hidden) = patches.hidden {
         encoder.hidden = Param::from_tensor(hidden);
     }

@@ -11,6 +11,7 @@ use sensorium_backbone::TransformerConfig;
 use sensorium_contract::{Name, Sample};
 use sensorium_modalities::{Fitted, Modalities, ModalityConfig, ModalityError, image::ImageConfig, text::TextConfig};
 use sensorium_model::{Model, ModelConfig, ModelError, Topology, load, modality_number};
+use sensorium_objectives::ObjectiveConfig;
 use sensorium_state::{NamedTensor, export, import};
 use sensorium_train::GroupConfig;
 
@@ -67,7 +68,7 @@ impl Start {
     }
 
     /// For a recipe: which of its modalities start from the model. A published checkpoint serves all of the kinds that
-    /// it reads, and brings their towers and preprocessing into the recipe.
+    /// it reads, and brings their towers and preprocessing into the recipe, and how similarities are scaled.
     ///
     /// # Errors
     /// If the recipe has no place for a published checkpoint's towers, or nothing that it reads.
@@ -75,6 +76,7 @@ impl Start {
         &self,
         modalities: &mut BTreeMap<Name, ModalityConfig>,
         model: &mut ModelConfig,
+        objectives: &mut [ObjectiveConfig],
     ) -> Result<StartConfig, AdaptError> {
         if !self.published {
             return Ok(self.by_name(modalities));
@@ -93,7 +95,32 @@ impl Start {
             }
         }
         (model.embedding, model.projection) = (theirs.embedding, theirs.projection);
+        let own: Vec<&Name> = modalities.keys().collect();
+        for objective in objectives {
+            self.scale(objective, &own, &config);
+        }
         Ok(config)
+    }
+
+    /// Lets an objective that contrasts the model's modalities begin where the model's own has come to.
+    fn scale(&self, objective: &mut ObjectiveConfig, all: &[&Name], config: &StartConfig) {
+        let served = |pairs: &[[Name; 2]]| match pairs {
+            [] => all.iter().all(|name| config.modalities.contains_key(*name)),
+            pairs => pairs.as_flattened().iter().all(|name| config.modalities.contains_key(name)),
+        };
+        for theirs in &self.model.architecture().objectives {
+            match (&mut *objective, theirs) {
+                (ObjectiveConfig::Contrastive(own), ObjectiveConfig::Contrastive(theirs)) if served(&own.pairs) => {
+                    own.temperature = theirs.temperature;
+                }
+                (ObjectiveConfig::PairwiseSigmoid(own), ObjectiveConfig::PairwiseSigmoid(theirs))
+                    if served(&own.pairs) =>
+                {
+                    (own.scale, own.bias) = (theirs.scale, theirs.bias);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// For a recipe that names its modalities: those of the same name and kind start from the model.

@@ -151,6 +151,9 @@ pub struct TransformerConfig {
     /// Touvron et al. 2021; DINOv2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_scale: Option<f32>,
+    /// Whether a learned probe reads the features of each modality (SigLIP) in place of the modality's own `pool`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub probe: bool,
     /// Whether blocks read another trunk's features by cross-attention: the decoder of an
     /// encoder-decoder, never a trunk of its own.
     #[serde(skip)]
@@ -180,6 +183,7 @@ impl Default for TransformerConfig {
             head_width: None,
             score_scale: None,
             layer_scale: None,
+            probe: false,
             cross_attention: false,
         }
     }
@@ -214,8 +218,9 @@ impl TransformerConfig {
 
     /// Whether it is the block that `kernels` fuses: no positions, no groups, no gates.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, norm_place, .. } = *self;
-        let free = Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, ..Self::default() };
+        let Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, norm_place, probe, .. } = *self;
+        let free =
+            Self { layers, width, heads, hidden_ratio, attention, activation, epsilon, probe, ..Self::default() };
         // A missing bias is one of zeros.
         *self == Self { norm_place, biases: self.biases, ..free } && width.is_multiple_of(heads)
     }
@@ -265,6 +270,13 @@ impl TransformerConfig {
         let ups = if self.gated { 2 } else { 1 };
         let weights = self.width * (2 * queries + keys + values) + (ups + 1) * self.width * self.hidden();
         let tokens = tokens as f64;
-        self.layers as f64 * 2.0 * (tokens * weights as f64 + 2.0 * tokens * tokens * queries as f64)
+        let blocks = self.layers as f64 * 2.0 * (tokens * weights as f64 + 2.0 * tokens * tokens * queries as f64);
+        blocks + if self.probe { self.probe_flops(tokens) } else { 0.0 }
+    }
+
+    /// Keys and values of all tokens, and what one more token costs a block.
+    fn probe_flops(&self, tokens: f64) -> f64 {
+        let (width, hidden) = (self.width as f64, self.hidden() as f64);
+        2.0 * (2.0 * tokens * width * (width + 1.0) + 2.0 * width * (width + hidden))
     }
 }

@@ -11,6 +11,7 @@ mod linear;
 mod low_rank;
 mod norm;
 mod positions;
+mod probe;
 mod transformer;
 
 pub use block::Block;
@@ -23,5 +24,6 @@ pub use linear::Linear;
 pub use low_rank::{LowRank, LowRankConfig};
 pub use norm::Norm;
 pub(crate) use positions::Rotation;
+pub use probe::Probe;
 pub use sensorium_kernels::NormPlace;
 pub use transformer::Transformer;

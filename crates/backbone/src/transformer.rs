@@ -5,7 +5,7 @@ use burn::{
 use sensorium_contract::{Features, Seed, Tokens};
 
 use crate::{
-    Block, Cache, Draw, Embedding, LowRankConfig, Memory, Norm, NormPlace, Positions, TransformerConfig,
+    Block, Cache, Draw, Embedding, LowRankConfig, Memory, Norm, NormPlace, Positions, Probe, TransformerConfig,
     block::Around,
     cache::BlockCache,
     positions::{Rotation, relative_bias},
@@ -22,6 +22,8 @@ pub struct Transformer {
     pub norm: Option<Norm>,
     /// Of relative positions, `[buckets, heads]`.
     pub relative: Option<Embedding>,
+    /// What reads each modality's features.
+    pub probe: Option<Probe>,
     #[module(skip)]
     config: TransformerConfig,
 }
@@ -40,6 +42,7 @@ impl Transformer {
                 Positions::Relative { buckets, .. } => Some(relative(buckets)),
                 Positions::None | Positions::Rotary { .. } => None,
             },
+            probe: config.probe.then(|| Probe::new(config, seed.named("probe"), device)),
             config: config.clone(),
         }
     }
@@ -64,7 +67,10 @@ impl Transformer {
         let Tokens { values, mask, segments } = tokens;
         let values = self.run_real(values, mask.as_ref()); // [rows, tokens, width]
         let tokens = Tokens { values, mask, segments };
-        let pooled = tokens.pool();
+        let pooled = match &self.probe {
+            Some(probe) => probe.pool(&tokens),
+            None => tokens.pool(),
+        };
         Features { tokens, pooled }
     }
 

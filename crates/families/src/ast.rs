@@ -8,7 +8,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_backbone::{Biases, Draw, Linear, Norm, NormKind, Transformer, TransformerConfig};
-use sensorium_contract::Seed;
+use sensorium_contract::{Pool, Seed};
 use serde::Deserialize;
 
 use crate::{
@@ -151,7 +151,12 @@ impl Family for Ast {
     }
 
     fn reads(&self) -> Vec<Reads> {
-        vec![Reads { content: Content::Spectrogram, vectors: &["pooler_output"], mixes_lengths: false }]
+        vec![Reads {
+            content: Content::Spectrogram,
+            vectors: &["pooler_output"],
+            mixes_lengths: false,
+            pool: Pool::Mean,
+        }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

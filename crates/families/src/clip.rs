@@ -11,6 +11,7 @@ use burn::{
 use ndarray::Array2;
 use sensorium_backbone::{Draw, Linear, Norm, NormKind, Transformer, TransformerConfig, param};
 use sensorium_contract::{Attention, Pool, Seed};
+use sensorium_objectives::ObjectiveConfig;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use crate::{
     config::{Act, check, hidden_ratio, nested, positive, read},
     layout::BlockNames,
     network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
-    parts::{PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, similarities, unit},
+    parts::{PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, contrastive, similarities, unit},
     values::{counting, within},
 };
 
@@ -407,6 +408,10 @@ impl Family for Clip {
             Tower { content: Content::Picture, tokens, trunk, pool: Some(Pool::Class), head }
         });
         text.into_iter().chain(vision).collect()
+    }
+
+    fn objective(&self) -> Option<ObjectiveConfig> {
+        self.logit_scale.as_ref().map(contrastive)
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

@@ -10,18 +10,19 @@ use burn::{
 };
 use ndarray::ArrayD;
 use sensorium_backbone::{Biases, Draw, Linear, Norm, NormKind, Transformer, TransformerConfig, param};
-use sensorium_contract::{Seed, tensor_bool};
+use sensorium_contract::{Pool, Seed, tensor_bool};
+use sensorium_objectives::ObjectiveConfig;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    FamilyError,
+    Content, FamilyError, Tower, TowerHead, TowerTokens,
     config::{Act, Sides, check, hidden_ratio, nested, positive, read},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{
-        PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, first_token, similarities, unit,
-        with_first,
+        PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, contrastive, first_token, similarities,
+        unit, with_first,
     },
     values::{counting, within},
 };
@@ -207,9 +208,16 @@ impl FlavaTrunk {
         }
     }
 
+    /// The trunk with its last norm, as a tower whose first token is projected by `head`.
+    fn tower(&self, content: Content, tokens: TowerTokens, head: &Linear) -> Tower {
+        let mut trunk = self.trunk.clone();
+        trunk.norm = Some(self.norm.clone());
+        Tower { content, tokens, trunk, pool: Some(Pool::Class), head: TowerHead::Linear(head.clone()) }
+    }
+
     /// `[rows, tokens, width]`, and a mask `[rows, tokens]` that is true where a token is real.
-    fn forward(&self, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>) -> Features {
-        let raw = self.trunk.run(x, mask, None);
+    fn forward(&self, inputs: &Inputs<'_>, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>) -> Features {
+        let raw = inputs.through(&self.trunk, x, mask);
         let normed = self.norm.forward(raw.clone());
         let pooled = self.pooler.as_ref().map(|pooler| pooler.forward(first_token(normed.clone())).tanh());
         Features { raw, normed, pooled }
@@ -321,10 +329,29 @@ impl Family for Flava {
         }
     }
 
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TEXT, Reads::PICTURE]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let pictures = self.pictures.tower(self.pictures.positions.val(), None);
+        vec![
+            self.text.tower(Content::Text, self.words.tower(0), &self.text_projection),
+            self.image.tower(Content::Picture, pictures, &self.image_projection),
+        ]
+    }
+
+    fn objective(&self) -> Option<ObjectiveConfig> {
+        Some(contrastive(&self.logit_scale))
+    }
+
     /// Of a picture, of a text, or of both.
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let image = inputs.has("pixel_values").then(|| self.see(inputs)).transpose()?;
         let text = (inputs.has("input_ids") || image.is_none()).then(|| self.read(inputs)).transpose()?;
+        if inputs.are_for_vectors() {
+            return Ok(self.vectors(image, text));
+        }
         let mut answers = Answers::default();
         if let (Some(image), Some(text)) = (&image, &text) {
             answers = self.meet(answers, inputs, image, text)?;
@@ -340,12 +367,20 @@ impl Family for Flava {
 }
 
 impl Flava {
+    /// Each side's first token in the space of contrast, `[rows, projection]`.
+    fn vectors(&self, image: Option<Features>, text: Option<Features>) -> Answers {
+        let vector = |side: Option<Features>, head: &Linear| side.map(|side| head.forward(first_token(side.normed)));
+        Answers::default()
+            .with_some("image_embeds", vector(image, &self.image_projection))
+            .with_some("text_embeds", vector(text, &self.text_projection))
+    }
+
     fn see(&self, inputs: &Inputs<'_>) -> Result<Features, FamilyError> {
         let pixels = self.pictures.pixels_of_size(inputs)?;
         let patches = self.pictures.tokens(pixels, inputs)?; // [rows, patches, width]
         let [rows, count, _] = patches.dims();
         let mask = inputs.mask("image_attention_mask", [rows, count + 1])?;
-        Ok(self.image.forward(self.pictures.placed(patches, self.pictures.positions.val()), mask.as_ref()))
+        Ok(self.image.forward(inputs, self.pictures.placed(patches, self.pictures.positions.val()), mask.as_ref()))
     }
 
     fn read(&self, inputs: &Inputs<'_>) -> Result<Features, FamilyError> {
@@ -356,7 +391,7 @@ impl Flava {
         let positions = within("input_ids", counting(shape), self.words.positions.as_ref())?;
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: vec![inputs.tensor(&types)] };
         let x = self.words.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
-        Ok(self.text.forward(x, mask.as_ref()))
+        Ok(self.text.forward(inputs, x, mask.as_ref()))
     }
 
     /// What pictures and texts say together, and how well they fit.
@@ -386,7 +421,7 @@ impl Flava {
             Some(class) => with_first(class, x),
             None => x,
         };
-        let Features { normed, pooled, .. } = self.multimodal.forward(x, mask.as_ref());
+        let Features { normed, pooled, .. } = self.multimodal.forward(inputs, x, mask.as_ref());
         let texts = unit(self.text_projection.forward(first_token(text.normed.clone()))); // [rows, projection]
         let pictures = unit(self.image_projection.forward(first_token(image.normed.clone())));
         let scale = self.logit_scale.val().clamp(0.0, LARGEST_SCALE);

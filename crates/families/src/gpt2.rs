@@ -15,11 +15,11 @@ use sensorium_contract::{Attention, Seed};
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower,
     config::{Act, check, hidden_ratio, off, positive},
     generate::{Generates, Reading, last_token, no_head, of_one},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes},
     values::{counting, within},
 };
@@ -175,6 +175,14 @@ impl Family for Gpt2 {
         }
     }
 
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::CAUSAL]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        vec![Tower::words(self.embeddings.tower(0), &self.trunk)]
+    }
+
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let ids = inputs.ids("input_ids", self.vocabulary)?;
         let shape = ids.dim().into();
@@ -182,8 +190,9 @@ impl Family for Gpt2 {
         let positions = within("input_ids", counting(shape), self.embeddings.positions.as_ref())?;
         let ids_of = TextIds { positions: Some(inputs.tensor(&positions)), types: Vec::new() };
         let x = self.embeddings.forward(inputs.tensor(&ids), ids_of); // [rows, tokens, width]
-        let x = self.trunk.run(x, mask.as_ref(), None);
-        let logits = self.head.as_ref().map(|head| head.forward(x.clone(), &self.embeddings.words));
+        let x = inputs.through(&self.trunk, x, mask.as_ref());
+        let logits = self.head.as_ref().filter(|_| !inputs.are_for_vectors());
+        let logits = logits.map(|head| head.forward(x.clone(), &self.embeddings.words));
         Ok(Answers::default().with_some::<3>("logits", logits).with("last_hidden_state", x))
     }
 }

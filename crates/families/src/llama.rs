@@ -14,11 +14,11 @@ use sensorium_contract::{Attention, Seed};
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower, TowerTokens, Words,
     config::{Act, check, hidden_ratio, positive},
     generate::{Generates, Reading, last_token, no_head, of_one},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::LanguageHead,
 };
 
@@ -218,12 +218,24 @@ impl Family for Llama {
         }
     }
 
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::CAUSAL]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        vec![Tower::words(
+            TowerTokens::Words(Words { words: self.words.clone(), positions: None, norm: None }),
+            &self.trunk,
+        )]
+    }
+
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let ids = inputs.ids("input_ids", self.vocabulary)?;
         let mask = inputs.mask("attention_mask", ids.dim().into())?;
         let x = self.words.forward(inputs.tensor(&ids)); // [rows, tokens, width]
-        let x = self.trunk.run(x, mask.as_ref(), None);
-        let logits = self.head.as_ref().map(|head| head.forward(x.clone(), &self.words)); // [rows, tokens, vocabulary]
+        let x = inputs.through(&self.trunk, x, mask.as_ref());
+        let logits = self.head.as_ref().filter(|_| !inputs.are_for_vectors());
+        let logits = logits.map(|head| head.forward(x.clone(), &self.words)); // [rows, tokens, vocabulary]
         Ok(Answers::default().with_some::<3>("logits", logits).with("last_hidden_state", x))
     }
 }

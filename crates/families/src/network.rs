@@ -1,6 +1,8 @@
 //! The registry of families: one line each.
 
 use burn::{module::Module, tensor::Device};
+use sensorium_contract::Pool;
+use sensorium_objectives::ObjectiveConfig;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -24,6 +26,8 @@ pub struct Reads {
     /// Whether inputs of different lengths go through together at no cost, what fills them up hidden by an
     /// `attention_mask`.
     pub mixes_lengths: bool,
+    /// How its tokens are pooled where the files beside the weights do not say.
+    pub pool: Pool,
 }
 
 /// What a network is given.
@@ -43,13 +47,19 @@ pub enum Content {
 
 impl Reads {
     /// Texts, whose tokens are pooled.
-    pub(crate) const TOKENS: Self = Self { content: Content::Text, vectors: &[], mixes_lengths: true };
+    pub(crate) const TOKENS: Self =
+        Self { content: Content::Text, vectors: &[], mixes_lengths: true, pool: Pool::Mean };
+    /// Texts of a network that looks back alone, whose last token has seen all.
+    pub(crate) const CAUSAL: Self = Self { pool: Pool::Last, ..Self::TOKENS };
     /// Texts with a vector of their own.
-    pub(crate) const TEXT: Self =
-        Self { content: Content::Text, vectors: &["text_embeds", "pooler_output"], mixes_lengths: true };
+    pub(crate) const TEXT: Self = Self { vectors: &["text_embeds", "pooler_output"], ..Self::TOKENS };
     /// Pictures with a vector of their own.
-    pub(crate) const PICTURE: Self =
-        Self { content: Content::Picture, vectors: &["image_embeds", "pooler_output"], mixes_lengths: false };
+    pub(crate) const PICTURE: Self = Self {
+        content: Content::Picture,
+        vectors: &["image_embeds", "pooler_output"],
+        mixes_lengths: false,
+        pool: Pool::Class,
+    };
 }
 
 /// A published system: its configuration, its tensors' names, and the way from inputs to answers.
@@ -77,6 +87,11 @@ pub(crate) trait Family: Module + Sized {
     /// Its sides as towers of an own model, for pictures of so many rows and columns; none if it cannot be one.
     fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
         Vec::new()
+    }
+
+    /// What its sides were contrasted by, beginning where training ended.
+    fn objective(&self) -> Option<ObjectiveConfig> {
+        None
     }
 
     /// Answers named as the reference implementation names them.
@@ -125,6 +140,11 @@ macro_rules! families {
             /// not among [`crate::TOWERS`].
             pub fn towers(&self, picture: [usize; 2]) -> Vec<Tower> {
                 match self { $(Self::$variant(network) => network.towers(picture),)* }
+            }
+
+            /// What its sides were contrasted by, beginning where training ended.
+            pub fn objective(&self) -> Option<ObjectiveConfig> {
+                match self { $(Self::$variant(network) => network.objective(),)* }
             }
 
             /// The family's name.

@@ -14,11 +14,11 @@ use sensorium_kernels::Activation;
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower,
     config::{check, positive},
     generate::{Generates, Reading, last_token, no_head, of_one},
     gpt2::BLOCK,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{LanguageHead, TextEmbeddings, TextIds, TextSizes},
     values::{counting, within},
 };
@@ -154,6 +154,14 @@ impl Family for OpenAiGpt {
         }
     }
 
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::CAUSAL]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        vec![Tower::words(self.embeddings.tower(0), &self.trunk)]
+    }
+
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         const TYPES: &str = "token_type_ids";
         let ids = inputs.ids("input_ids", self.vocabulary)?;
@@ -166,8 +174,9 @@ impl Family for OpenAiGpt {
             let types = inputs.ids_or_zeros(TYPES, shape, self.vocabulary)?;
             x = x + self.embeddings.words.forward(inputs.tensor(&types));
         }
-        let x = self.trunk.run(x, mask.as_ref(), None);
-        let logits = self.head.as_ref().map(|head| head.forward(x.clone(), &self.embeddings.words));
+        let x = inputs.through(&self.trunk, x, mask.as_ref());
+        let logits = self.head.as_ref().filter(|_| !inputs.are_for_vectors());
+        let logits = logits.map(|head| head.forward(x.clone(), &self.embeddings.words));
         Ok(Answers::default().with_some("logits", logits).with("last_hidden_state", x))
     }
 }

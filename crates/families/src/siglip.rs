@@ -8,18 +8,18 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
-use sensorium_backbone::{Draw, Linear, Norm, NormKind, Transformer, TransformerConfig, param};
-use sensorium_contract::Seed;
-use sensorium_kernels::{Activation, AttentionInputs, Scores, attention_general};
+use sensorium_backbone::{Draw, Linear, NormKind, Transformer, TransformerConfig, param};
+use sensorium_contract::{Pool, Seed};
+use sensorium_objectives::{ObjectiveConfig, PairwiseSigmoidConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower, TowerHead,
     clip::{BLOCK, asked, sides},
     config::{Act, check, hidden_ratio, nested, positive, read},
     network::{Answers, Content, Family, Found, Inputs, Layout, Published, Reads},
-    parts::{PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, similarities, unit},
+    parts::{PictureEmbeddings, PictureSizes, TextEmbeddings, TextIds, TextSizes, number, similarities, unit},
     values::{counting, within},
 };
 
@@ -167,6 +167,7 @@ impl SiglipVisionConfig {
             hidden_ratio: hidden_ratio(self.intermediate_size, self.hidden_size),
             activation: self.hidden_act.into(),
             epsilon: self.layer_norm_eps,
+            probe: self.vision_use_head,
             ..TransformerConfig::default()
         }
     }
@@ -235,88 +236,11 @@ impl SiglipText {
     }
 }
 
-/// A learned probe that reads a picture's patches, then a feed-forward: a block without its first norm, whose
-/// only token is the probe (Lee et al. 2019, "Set Transformer", section 3.2).
-#[derive(Module, Debug)]
-pub struct ProbeHead {
-    /// `[width]`
-    probe: Param<Tensor<1>>,
-    /// To queries, keys and values, `[3 · width, width]`.
-    into: Param<Tensor<2>>,
-    /// `[3 · width]`
-    into_bias: Param<Tensor<1>>,
-    /// `[width, width]`
-    out: Linear,
-    norm: Norm,
-    /// `[width, hidden]`
-    up: Linear,
-    /// `[hidden, width]`
-    down: Linear,
-    #[module(skip)]
-    heads: usize,
-    #[module(skip)]
-    activation: Activation,
-}
-
-impl ProbeHead {
-    fn new(config: &TransformerConfig, device: &Device) -> Self {
-        let (width, hidden, draw, seed) = (config.width, config.hidden(), Draw::Normal(0.02), Seed::new(0));
-        let linear = |inputs, outputs| Linear::new(inputs, outputs, draw, seed, device);
-        Self {
-            probe: param([width], draw, seed, device),
-            into: param([3 * width, width], draw, seed, device),
-            into_bias: param([3 * width], Draw::Constant(0.0), seed, device),
-            out: linear(width, width),
-            norm: Norm::new(NormKind::Layer, width, config.epsilon, seed, device),
-            up: linear(width, hidden),
-            down: linear(hidden, width),
-            heads: config.heads,
-            activation: config.activation,
-        }
-    }
-
-    fn layout(layout: &mut Layout, own: &str, theirs: &str, config: &TransformerConfig) {
-        let (width, hidden) = (config.width, config.hidden());
-        let (own, theirs) = (|name: &str| format!("{own}.{name}"), |name: &str| format!("{theirs}.{name}"));
-        layout.tensor(own("probe"), theirs("probe"), &[1, 1, width]);
-        layout.tensor(own("into"), theirs("attention.in_proj_weight"), &[3 * width, width]);
-        layout.tensor(own("into_bias"), theirs("attention.in_proj_bias"), &[3 * width]);
-        layout.linear(&own("out"), &theirs("attention.out_proj"), [width, width], true);
-        layout.norm(&own("norm"), &theirs("layernorm"), width, NormKind::Layer);
-        layout.linear(&own("up"), &theirs("mlp.fc1"), [width, hidden], true);
-        layout.linear(&own("down"), &theirs("mlp.fc2"), [hidden, width], true);
-    }
-
-    /// `[rows, patches, width]` → `[rows, width]`
-    fn forward(&self, x: Tensor<3>) -> Tensor<2> {
-        let [rows, _, width] = x.dims();
-        let probe = self.probe.val().reshape([1, 1, width]);
-        let query = self.part(probe, 0).expand([rows, self.heads, 1, width / self.heads]);
-        let inputs =
-            AttentionInputs { query, key: self.part(x.clone(), 1), value: self.part(x, 2), mask: None, bias: None };
-        let scale = ((width / self.heads) as f64).powf(-0.5);
-        let read = attention_general(inputs, Scores { causal: false, scale }); // [rows, heads, 1, head_width]
-        let x = self.out.forward(read.reshape([rows, 1, width]));
-        let hidden = self.activation.apply(self.up.forward(self.norm.forward(x.clone()))); // [rows, 1, hidden]
-        (x + self.down.forward(hidden)).reshape([rows, width])
-    }
-
-    /// Queries, keys or values, `[rows, tokens, width]` → `[rows, heads, tokens, head_width]`
-    fn part(&self, x: Tensor<3>, index: usize) -> Tensor<4> {
-        let [rows, tokens, width] = x.dims();
-        let weight = self.into.val().narrow(0, index * width, width).transpose(); // [width, width]
-        let bias = self.into_bias.val().narrow(0, index * width, width);
-        let part = x.reshape([rows * tokens, width]).matmul(weight) + bias.unsqueeze();
-        part.reshape([rows, tokens, self.heads, width / self.heads]).swap_dims(1, 2)
-    }
-}
-
 /// The side of pictures.
 #[derive(Module, Debug)]
 pub struct SiglipVision {
     pictures: PictureEmbeddings,
     trunk: Transformer,
-    head: Option<ProbeHead>,
 }
 
 impl SiglipVision {
@@ -324,7 +248,6 @@ impl SiglipVision {
         Self {
             pictures: PictureEmbeddings::new(&config.pictures(), device),
             trunk: Transformer::new(&config.trunk(), Seed::new(0), device),
-            head: config.vision_use_head.then(|| ProbeHead::new(&config.trunk(), device)),
         }
     }
 
@@ -337,15 +260,28 @@ impl SiglipVision {
         layout.blocks("vision.trunk", "vision_model.encoder.layers.{}", &config.trunk(), &BLOCK);
         layout.norm("vision.trunk.norm", "vision_model.post_layernorm", width, NormKind::Layer);
         if config.vision_use_head {
-            ProbeHead::layout(layout, "vision.head", "vision_model.head", &config.trunk());
+            probe(layout, "vision.trunk.probe", "vision_model.head", &config.trunk());
         }
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Side, FamilyError> {
         let pixels = self.pictures.pixels_of_size(inputs)?;
         let hidden = self.trunk.run(self.pictures.forward(pixels), None, None); // [rows, patches, width]
-        Ok(Side { pooled: self.head.as_ref().map(|head| head.forward(hidden.clone())), hidden })
+        Ok(Side { pooled: self.trunk.probe.as_ref().map(|probe| probe.forward(hidden.clone(), None)), hidden })
     }
+}
+
+/// The names of a trunk's probe.
+fn probe(layout: &mut Layout, own: &str, theirs: &str, config: &TransformerConfig) {
+    let (width, hidden) = (config.width, config.hidden());
+    let (own, theirs) = (|name: &str| format!("{own}.{name}"), |name: &str| format!("{theirs}.{name}"));
+    layout.tensor(own("probe"), theirs("probe"), &[1, 1, width]);
+    layout.tensor(own("into"), theirs("attention.in_proj_weight"), &[3 * width, width]);
+    layout.tensor(own("into_bias"), theirs("attention.in_proj_bias"), &[3 * width]);
+    layout.linear(&own("out"), &theirs("attention.out_proj"), [width, width], true);
+    layout.norm(&own("norm"), &theirs("layernorm"), width, NormKind::Layer);
+    layout.linear(&own("up"), &theirs("mlp.fc1"), [width, hidden], true);
+    layout.linear(&own("down"), &theirs("mlp.fc2"), [hidden, width], true);
 }
 
 /// Both sides, or one of them.
@@ -416,7 +352,32 @@ impl Family for Siglip {
 
     fn reads(&self) -> Vec<Reads> {
         let texts = Reads { content: Content::FilledText, ..Reads::TEXT };
-        sides([(self.text.is_some(), texts), (self.vision.is_some(), Reads::PICTURE)])
+        let pictures = Reads { pool: Pool::Mean, ..Reads::PICTURE };
+        sides([(self.text.is_some(), texts), (self.vision.is_some(), pictures)])
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let text = |text: &SiglipText| Tower {
+            content: Content::FilledText,
+            pool: Some(Pool::Last),
+            head: TowerHead::Linear(text.head.clone()),
+            ..Tower::words(text.embeddings.tower(0), &text.trunk)
+        };
+        let picture = |vision: &SiglipVision| Tower {
+            content: Content::Picture,
+            tokens: vision.pictures.tower(vision.pictures.positions.val(), None),
+            trunk: vision.trunk.clone(),
+            // The probe reads the patches, but for a checkpoint without one.
+            pool: Some(Pool::Mean),
+            head: TowerHead::None,
+        };
+        self.text.iter().map(text).chain(self.vision.iter().map(picture)).collect()
+    }
+
+    fn objective(&self) -> Option<ObjectiveConfig> {
+        let (scale, bias) = (self.logit_scale.as_ref()?, self.logit_bias.as_ref()?);
+        let (scale, bias) = (number(scale).exp(), number(bias));
+        Some(ObjectiveConfig::PairwiseSigmoid(PairwiseSigmoidConfig { scale, bias, ..Default::default() }))
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

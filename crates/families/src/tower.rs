@@ -11,7 +11,21 @@ use crate::{
 };
 
 /// The families that have towers.
-pub const TOWERS: &[&str] = &["Bert", "Roberta", "DistilBert", "Esm", "Clip", "Vit", "Dinov2"];
+pub const TOWERS: &[&str] = &[
+    "Bert",
+    "Roberta",
+    "DistilBert",
+    "Esm",
+    "OpenAiGpt",
+    "Gpt2",
+    "Llama",
+    "Clip",
+    "Siglip",
+    "Flava",
+    "Vit",
+    "VitMae",
+    "Dinov2",
+];
 
 /// The side of one kind of content.
 #[derive(Clone, Debug)]
@@ -69,9 +83,9 @@ pub struct Patches {
     pub side: [usize; 2],
     /// Of a picture.
     pub channels: usize,
-    /// Before the patches, `[width]`.
-    pub class: Tensor<1>,
-    /// Of the class token and the patches, `[1 + patches, width]`.
+    /// Before the patches, `[width]`, where there is one.
+    pub class: Option<Tensor<1>>,
+    /// Of the class token and the patches, `[tokens, width]`.
     pub positions: Tensor<2>,
     /// In place of a hidden patch, `[width]`, where the checkpoint has it.
     pub hidden: Option<Tensor<1>>,
@@ -120,7 +134,7 @@ impl PictureEmbeddings {
             patch: self.patches.projection.clone(),
             side: self.patches.side,
             channels: self.channels,
-            class: self.first[0].val().reshape([width]),
+            class: self.first.first().map(|class| class.val().reshape([width])),
             positions: positions.reshape([tokens, width]),
             hidden: self.hidden.as_ref().map(|hidden| hidden.val().reshape([width])),
             norm,

@@ -47,6 +47,11 @@ impl<'a> Inputs<'a> {
         Self { wanted: Wanted::Labelled, ..self }
     }
 
+    /// Whether vectors are wanted and nothing else.
+    pub(crate) fn are_for_vectors(&self) -> bool {
+        self.wanted == Wanted::Vectors
+    }
+
     /// Tokens through a trunk, `[rows, tokens, width]` → the same.
     pub(crate) fn through(&self, trunk: &Transformer, x: Tensor<3>, mask: Option<&Tensor<2, Bool>>) -> Tensor<3> {
         match self.wanted {

@@ -1,7 +1,8 @@
 //! MAE (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners"): agrees with
 //! `ViTMAEForPreTraining` and `ViTMAEModel`.
 //!
-//! A ViT that reads the patches with the least noise, and a narrower trunk that paints the others.
+//! A ViT that reads the patches with the least noise, and a narrower trunk that paints the others. As an encoder it
+//! reads all patches, as its authors fine-tune it.
 
 use burn::{
     module::{Module, Param},
@@ -9,13 +10,13 @@ use burn::{
 };
 use ndarray::Array2;
 use sensorium_backbone::{Biases, Draw, Linear, NormKind, Transformer, TransformerConfig, param};
-use sensorium_contract::{Seed, tensor_f32};
+use sensorium_contract::{Pool, Seed, tensor_f32};
 use serde::Deserialize;
 
 use crate::{
-    FamilyError,
+    Content, FamilyError, Tower, TowerHead,
     config::{Act, Sides, check, hidden_ratio, positive},
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::{Patches, PictureEmbeddings, PictureSizes},
     vit::BLOCK,
 };
@@ -219,9 +220,23 @@ impl Family for VitMae {
         }
     }
 
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::PICTURE]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let tokens = self.embeddings.tower(self.embeddings.positions.val(), None);
+        let pool = Some(Pool::Class);
+        vec![Tower { content: Content::Picture, tokens, trunk: self.trunk.clone(), pool, head: TowerHead::None }]
+    }
+
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let pixels = self.embeddings.pixels_of_size(inputs)?;
         let tokens = self.embeddings.tokens(pixels.clone(), inputs)?; // [rows, patches, width]
+        if inputs.are_for_vectors() {
+            let all = self.embeddings.placed(tokens, self.embeddings.positions.val()); // [rows, 1 + patches, width]
+            return Ok(Answers::default().with("last_hidden_state", self.trunk.run(all, None, None)));
+        }
         let [rows, patches, _] = tokens.dims();
         let order = Order::new(&inputs.host_floats("noise", [rows, patches])?);
         let x = self.trunk.run(self.visible(tokens, &order, inputs), None, None); // [rows, 1 + kept, width]

@@ -9,7 +9,7 @@ use burn::{
 };
 use ndarray::{Array2, ArrayD};
 use sensorium_backbone::{Draw, Linear, Norm, NormKind, NormPlace, Transformer, TransformerConfig, param};
-use sensorium_contract::{Seed, tensor_bool};
+use sensorium_contract::{Pool, Seed, tensor_bool};
 use serde::Deserialize;
 
 use crate::{
@@ -256,7 +256,7 @@ impl Family for Wav2Vec2 {
     }
 
     fn reads(&self) -> Vec<Reads> {
-        vec![Reads { content: Content::Samples, vectors: &[], mixes_lengths: false }]
+        vec![Reads { content: Content::Samples, vectors: &[], mixes_lengths: false, pool: Pool::Mean }]
     }
 
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {

@@ -43,12 +43,14 @@ pub struct ModelConfig {
 }
 
 /// From a pooled feature to the space that modalities share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Projection {
     /// A matrix (CLIP).
     #[default]
     Linear,
+    /// A matrix and a bias (FLAVA, SigLIP's texts).
+    Affine,
     /// A matrix, a bias and the hyperbolic tangent (the pooler of ViT).
     Tanh,
 }

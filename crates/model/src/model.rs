@@ -68,7 +68,7 @@ impl Model {
             let (seed, embedding) = (seed.named("projection").named(name), architecture.model.embedding);
             match architecture.model.projection {
                 Projection::Linear => Linear::without_bias(width, embedding, draw, seed, device),
-                Projection::Tanh => Linear::new(width, embedding, draw, seed, device),
+                Projection::Affine | Projection::Tanh => Linear::new(width, embedding, draw, seed, device),
             }
         };
         let objectives = objectives(architecture, &modalities, seed.named("objectives"), device)?;
@@ -150,7 +150,7 @@ impl Model {
     pub(crate) fn project(&self, name: &Name, pooled: &Tensor<2>) -> Tensor<2> {
         let projected = self.projections[self.number(name)].forward(pooled.clone());
         let projected = match self.parts.architecture.model.projection {
-            Projection::Linear => projected,
+            Projection::Linear | Projection::Affine => projected,
             Projection::Tanh => projected.tanh(),
         };
         let length = projected.clone().square().sum_dim(1).sqrt().clamp_min(1e-12); // [rows, 1]

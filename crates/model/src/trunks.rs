@@ -3,7 +3,7 @@ use burn::{
     tensor::{Bool, Device, Int, Tensor, TensorData},
 };
 use sensorium_backbone::{Draw, Linear, Transformer, param};
-use sensorium_contract::{Features, Name, Seed, Tokens};
+use sensorium_contract::{Features, Name, Pooled, Seed, Tokens};
 
 use crate::Topology;
 
@@ -160,11 +160,12 @@ impl Stage {
         if places.len() == of && places.iter().enumerate().all(|(at, &place)| place == Some(at)) {
             return self;
         }
+        // What stands in a hidden place is never read.
+        let index: Vec<i64> = places.iter().map(|place| place.unwrap_or(0) as i64).collect();
+        let index = |device: &Device| Tensor::from_data(TensorData::from(index.as_slice()), &device.clone().inner());
         let select = |tokens: Tokens| {
             let device = tokens.values.device().inner();
-            // What stands in a hidden place is never read.
-            let index: Vec<i64> = places.iter().map(|place| place.unwrap_or(0) as i64).collect();
-            let index = Tensor::from_data(TensorData::from(index.as_slice()), &device);
+            let index = index(&device);
             let mask = match places.contains(&None) {
                 true => Some(tokens.full_mask()),
                 false => tokens.mask,
@@ -178,9 +179,11 @@ impl Stage {
         };
         match self {
             Self::Tokens(tokens) => Self::Tokens(select(tokens)),
-            Self::Features(features) => {
-                let tokens = select(features.tokens);
-                Self::Features(Features { pooled: tokens.pool(), tokens })
+            Self::Features(Features { tokens, pooled }) => {
+                let index = index(&tokens.values.device());
+                let rows_of =
+                    |Pooled { name, vector }: Pooled| Pooled { name, vector: vector.select(0, index.clone()) };
+                Self::Features(Features { pooled: pooled.into_iter().map(rows_of).collect(), tokens: select(tokens) })
             }
         }
     }

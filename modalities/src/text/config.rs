@@ -25,6 +25,10 @@ pub struct TextConfig {
     /// The epsilon of a normalisation of the tokens before the trunk (BERT has 1e-12); none if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<f64>,
+    /// The id of a token that fills texts up to `context` and is read like any other (SigLIP); if not given, shorter texts
+    /// have fewer tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fill: Option<i64>,
 }
 
 fn is_true(value: &bool) -> bool {
@@ -41,6 +45,7 @@ impl Default for TextConfig {
             mask_ratio: 0.15,
             positions: true,
             norm: None,
+            fill: None,
         }
     }
 }

@@ -87,6 +87,11 @@ impl TextModality {
         if published {
             bound(&mut tokenizer, config.context)?;
         }
+        let vocabulary = tokenizer::vocabulary(&tokenizer);
+        if let Some(fill) = config.fill.filter(|&fill| usize::try_from(fill).map_or(true, |fill| fill >= vocabulary)) {
+            let expected = "a token id of the tokenizer";
+            return Err(TextError::Config { key: "fill", expected, found: fill.to_string() });
+        }
         let needs = |purpose, names: &[&str], pool| TextError::NoToken {
             place: place.to_owned(),
             purpose,
@@ -105,7 +110,7 @@ impl TextModality {
         Ok(Self {
             name: Name::new(&config.field),
             config,
-            vocabulary: tokenizer::vocabulary(&tokenizer),
+            vocabulary,
             tokenizer: Arc::new(tokenizer),
             json: json.into(),
             special,
@@ -165,7 +170,7 @@ impl TextModality {
         if self.is_published() {
             self.seen.fetch_add(1, Ordering::Relaxed);
             self.truncated.fetch_add(usize::from(!encoding.get_overflowing().is_empty()), Ordering::Relaxed);
-            let ids = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+            let ids = self.filled(encoding.get_ids().iter().map(|&id| i64::from(id)).collect());
             return Ok(Encoded { ids, content: content(text) });
         }
         let (bos, eos) = (self.special.bos, self.special.eos);
@@ -176,7 +181,16 @@ impl TextModality {
             self.truncated.fetch_add(1, Ordering::Relaxed);
         }
         let inner = encoding.get_ids()[..fits].iter().map(|&id| i64::from(id));
-        Ok(Encoded { ids: bos.into_iter().chain(inner).chain(eos).collect(), content: content(text) })
+        let ids = self.filled(bos.into_iter().chain(inner).chain(eos).collect());
+        Ok(Encoded { ids, content: content(text) })
+    }
+
+    /// Up to the context, where the configuration says so.
+    fn filled(&self, mut ids: Vec<i64>) -> Vec<i64> {
+        if let Some(fill) = self.config.fill {
+            ids.resize(self.config.context, fill);
+        }
+        ids
     }
 
     /// The texts of the field that are not blank.

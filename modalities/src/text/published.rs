@@ -54,6 +54,11 @@ impl Words {
         Ok(ids)
     }
 
+    /// What fills every text up to the context.
+    pub fn fill(&self) -> Option<i64> {
+        self.fill
+    }
+
     /// As many tokens as there can be, the greatest id of the vocabulary among them.
     pub fn longest(&self) -> Vec<i64> {
         let greatest = self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0);

@@ -4,6 +4,7 @@ use std::{fs, io::Cursor};
 
 use image::{ImageFormat, RgbImage};
 use sensorium_contract::{Array, Embedder, Preparation, Sample, Value};
+use sensorium_objectives::{ContrastiveConfig, PairwiseSigmoidConfig};
 use sensorium_state::{read_arrays, write_arrays};
 use serde_json::json;
 use tempfile::TempDir;
@@ -71,7 +72,7 @@ fn vectors(model: &dyn Embedder, preparation: &Preparation) -> BTreeMap<String, 
 /// Both models' vectors differ by rounding alone.
 fn assert_same(directory: &Path, kinds: &[&str]) {
     let published = Published::open(directory, &Device::default()).unwrap();
-    let own = of_towers(directory).unwrap();
+    let own = of_towers(directory, &Device::default()).unwrap();
     let expected = vectors(&published, published.preparation());
     let found = vectors(&own, own.preparation());
     assert_eq!(found.keys().collect::<Vec<_>>(), kinds);
@@ -92,6 +93,10 @@ fn texts_have_the_vectors_of_the_checkpoint() {
         ("distilbert", [2, 1], 98),
         ("roberta", [0, 2], 98),
         ("esm", [0, 2], 32),
+        // Of these the last token.
+        ("gpt2", [2, 1], 98),
+        ("openai-gpt", [2, 1], 98),
+        ("llama", [2, 1], 98),
     ] {
         let Some(home) = checkpoint(case, ends, words, &json!({})) else { return };
         assert_same(home.path(), &["text"]);
@@ -111,7 +116,11 @@ fn pictures_have_the_vectors_of_the_checkpoint() {
         // Of another size than the checkpoint's positions, and cut from a stretched picture.
         ("dinov2", json!({ "size": { "height": 40, "width": 30 }, "crop_size": 24 }), ["image"].as_slice()),
         ("clip", json!({}), ["image", "text"].as_slice()),
-        ("clip", larger, ["image", "text"].as_slice()),
+        ("clip", larger.clone(), ["image", "text"].as_slice()),
+        // Texts filled up to 24 tokens that are read, and a probe that reads the patches.
+        ("siglip", larger.clone(), ["image", "text"].as_slice()),
+        ("flava", larger.clone(), ["image", "text"].as_slice()),
+        ("vit_mae", larger, ["image"].as_slice()),
     ] {
         let Some(home) = checkpoint(case, [96, 97], 98, &settings) else { return };
         assert_same(home.path(), kinds);
@@ -135,14 +144,46 @@ fn a_pooler_gives_the_vectors_of_pictures() {
 }
 
 #[test]
+fn contrast_goes_on_from_what_was_learned() {
+    let number = |home: &Path, name: &str| match read_arrays(&home.join("model.safetensors")).unwrap().remove(name) {
+        Some(Array::F32(values)) => values.into_iter().next().unwrap(),
+        _ => panic!("no `{name}`"),
+    };
+    let begun = |home: &Path, mut objective: ObjectiveConfig| {
+        let config = |json| serde_json::from_value(json).unwrap();
+        let mut modalities: BTreeMap<Name, ModalityConfig> = BTreeMap::from([
+            (Name::new("image"), config(json!({ "kind": "image" }))),
+            (Name::new("caption"), config(json!({ "kind": "text" }))),
+        ]);
+        let mut model: ModelConfig =
+            serde_json::from_value(json!({ "topology": "towers", "towers": { "image": {}, "caption": {} } })).unwrap();
+        let start = start_from(home).unwrap();
+        start.begin(&mut modalities, &mut model, std::slice::from_mut(&mut objective)).unwrap();
+        objective
+    };
+    let Some(home) = checkpoint("clip", [96, 97], 98, &json!({})) else { return };
+    let learned = begun(home.path(), ObjectiveConfig::Contrastive(ContrastiveConfig::default()));
+    let ObjectiveConfig::Contrastive(learned) = learned else { unreachable!() };
+    assert_eq!(learned.temperature, (-number(home.path(), "logit_scale")).exp());
+    let Some(home) = checkpoint("siglip", [96, 97], 98, &json!({})) else { return };
+    let learned = begun(home.path(), ObjectiveConfig::PairwiseSigmoid(PairwiseSigmoidConfig::default()));
+    let ObjectiveConfig::PairwiseSigmoid(learned) = learned else { unreachable!() };
+    let expected = [number(home.path(), "logit_scale").exp(), number(home.path(), "logit_bias")];
+    assert_eq!([learned.scale, learned.bias], expected);
+    // Another kind of contrast begins as the recipe says.
+    let own = begun(home.path(), ObjectiveConfig::Contrastive(ContrastiveConfig::default()));
+    assert_eq!(own, ObjectiveConfig::Contrastive(ContrastiveConfig::default()));
+}
+
+#[test]
 fn what_cannot_be_trained_is_said() {
-    let Some(home) = checkpoint("gpt2", [2, 1], 98, &json!({})) else { return };
-    let message = of_towers(home.path()).unwrap_err().to_string();
-    assert!(message.contains("family Gpt2") && message.contains("Bert, Roberta"), "{message}");
+    let Some(home) = checkpoint("t5", [2, 1], 98, &json!({})) else { return };
+    let message = of_towers(home.path(), &Device::default()).unwrap_err().to_string();
+    assert!(message.contains("family T5") && message.contains("Bert, Roberta"), "{message}");
     let Some(home) = checkpoint("clip", [96, 97], 98, &json!({})) else { return };
     fs::remove_file(home.path().join("tokenizer.json")).unwrap();
     assert_same(home.path(), &["image"]);
     let Some(home) = checkpoint("bert", [2, 1], 120, &json!({})) else { return };
-    let message = of_towers(home.path()).unwrap_err().to_string();
+    let message = of_towers(home.path(), &Device::default()).unwrap_err().to_string();
     assert!(message.contains("120 tokens") && message.contains("reads 98"), "{message}");
 }

@@ -9,7 +9,7 @@ mod text;
 mod waves;
 mod words;
 
-pub(crate) use contrast::{similarities, unit};
+pub(crate) use contrast::{contrastive, number, similarities, unit};
 pub(crate) use frame::{Frame, by_patch};
 pub use patches::Patches;
 pub(crate) use patches::{first_token, with_first};
