@@ -22,7 +22,8 @@ pub(super) fn words(directory: &Path, checkpoint: &Checkpoint, filled: bool) -> 
     let settings = json(&directory.join("tokenizer_config.json"))?;
     let sentence = json(&directory.join("sentence_bert_config.json"))?;
     let stated = |config: &Value, key: &str| config[key].as_u64().filter(|&most| most < NO_LIMIT);
-    let positions = stated(side, "max_position_embeddings").map(|count| count - before_first(side).min(count));
+    let positions = ["max_position_embeddings", "n_positions"].iter().find_map(|key| stated(side, key));
+    let positions = positions.map(|count| count - before_first(side).min(count));
     let context = match filled {
         true => positions.unwrap_or(64),
         false => stated(&sentence, "max_seq_length")
