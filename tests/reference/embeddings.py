@@ -87,7 +87,7 @@ def cases(words):
     """Name, model, what is saved beside it, and for each modality what its items become in the library."""
     vision = dict(**SIZES, image_size=32, patch_size=8)
     crop = t.CLIPImageProcessorPil(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32})
-    clip, roberta, bert = words["clip"], words["roberta"], words["bert"]
+    clip, roberta, bert, gpt2 = words["clip"], words["roberta"], words["bert"], words["gpt2"]
 
     def texts(model, tokenizer, vector, **options):
         return lambda items: [vector(model, tokenizer(item, return_tensors="pt", truncation=True, **options)) for item in items]
@@ -119,6 +119,22 @@ def cases(words):
     deit = t.DeiTImageProcessorPil(size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32})
     model = randomised(t.ViTModel(t.ViTConfig(**vision), add_pooling_layer=False))
     yield "vit-cropped", model, [deit], {"image": pictures(model, deit, lambda m, i: m(**i).last_hidden_state[:, 0])}
+    processor = t.ViTImageProcessorPil(size={"height": 32, "width": 32})
+    model = randomised(t.ViTMAEModel(t.ViTMAEConfig(**vision, mask_ratio=0.0)))
+    # All patches are seen, those of the least noise first: the class token says the same in any order.
+    yield "mae", model, [processor], {"image": pictures(model, processor, lambda m, i: m(**i).last_hidden_state[:, 0])}
+    processor = t.FlavaImageProcessorPil(size={"height": 32, "width": 32}, crop_size={"height": 32, "width": 32})
+    text = dict(**SIZES, vocab_size=len(bert), max_position_embeddings=20, pad_token_id=bert.pad_token_id)
+    model = randomised(t.FlavaModel(t.FlavaConfig(
+        text_config=text, image_config=vision, multimodal_config=SIZES, projection_dim=16)))
+    yield "flava", model, [bert, processor], {
+        "text": texts(model, bert, lambda m, i: m.text_projection(m.text_model(**i).last_hidden_state[:, 0]), max_length=20),
+        "image": pictures(model, processor, lambda m, i: m.image_projection(m.image_model(i["pixel_values"]).last_hidden_state[:, 0]))}
+    model = randomised(t.GPT2Model(t.GPT2Config(vocab_size=len(gpt2), n_positions=40, n_embd=24, n_layer=2, n_head=3)))
+    yield "gpt2", model, [gpt2], {"text": texts(model, gpt2, lambda m, i: m(**i).last_hidden_state[:, -1], max_length=40)}
+    model = randomised(t.LlamaModel(t.LlamaConfig(
+        **SIZES, vocab_size=len(gpt2), num_key_value_heads=1, max_position_embeddings=40)))
+    yield "llama", model, [gpt2], {"text": texts(model, gpt2, lambda m, i: m(**i).last_hidden_state[:, -1], max_length=40)}
     processor = t.BitImageProcessorPil(size={"shortest_edge": 30}, crop_size={"height": 24, "width": 24})
     dinov2 = {key: value for key, value in vision.items() if key != "intermediate_size"}
     model = randomised(t.Dinov2Model(t.Dinov2Config(**dinov2)))

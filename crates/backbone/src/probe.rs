@@ -83,3 +83,43 @@ impl Probe {
         split_heads(part.reshape([rows, tokens, width]), self.heads)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sensorium_contract::{Name, Pool};
+
+    use super::*;
+
+    fn trunk(device: &Device) -> crate::Transformer {
+        let config = TransformerConfig { layers: 1, width: 8, heads: 2, probe: true, ..TransformerConfig::default() };
+        crate::Transformer::new(&config, Seed::new(3), device)
+    }
+
+    fn vectors(tokens: Tokens) -> Vec<Vec<f32>> {
+        let pooled = trunk(&tokens.values.device()).forward(tokens).pooled;
+        pooled.into_iter().map(|pooled| pooled.vector.into_data().iter().collect()).collect()
+    }
+
+    fn close(a: &[f32], b: &[f32]) -> bool {
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6)
+    }
+
+    #[test]
+    fn hidden_tokens_are_not_read_and_segments_are_read_apart() {
+        let device = Device::flex();
+        let values = |count: usize| {
+            let numbers: Vec<f32> = (0..5 * 8).map(|at| (at * 7 % 11) as f32 / 5.0 - 1.0).collect();
+            Tensor::<1>::from_data(&numbers[..count * 8], &device).reshape([1, count, 8])
+        };
+        let mask = Tensor::<1, burn::tensor::Int>::from_data([1, 1, 1, 0, 0], &device).reshape([1, 5]).equal_scalar(1);
+        let name = Name::new("image");
+        let short = vectors(Tokens::new(&name, Pool::Mean, values(3), None));
+        let padded = vectors(Tokens::new(&name, Pool::Mean, values(5), Some(mask)));
+        assert!(close(&short[0], &padded[0]), "{short:?} {padded:?}");
+        let other = Tokens::new(&Name::new("other"), Pool::Mean, values(2), None);
+        let both = vectors(Tokens::concat(vec![Tokens::new(&name, Pool::Mean, values(3), None), other]));
+        assert_eq!(both.len(), 2);
+        // Of the same features, what two segments say differs, as each reads its own alone.
+        assert!(!close(&both[0], &both[1]));
+    }
+}
