@@ -68,7 +68,9 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
     let order = pipeline.train.order(recipe.train.batch, seed.named("order"));
     let mut loader = pipeline.train.train(order, seed, 0..steps as u64 + 1);
     let mut model = pipeline.model.clone();
-    let mut optimizer = AdamW::new(&recipe.train.optimizer, &model)?;
+    let config = recipe.train.with_locks(&model.parameters(), |name| model.parameters_of(name))?;
+    let mut optimizer = AdamW::new(&config.optimizer, &model)?;
+    model = optimizer.lock(model);
     let mut times = vec![[const { Vec::new() }; 4]; period];
     let (mut samples, mut flops) = (0, 0.0);
     for step in 0..=steps as u64 {

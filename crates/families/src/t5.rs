@@ -16,11 +16,11 @@ use sensorium_contract::{Attention, Seed};
 use serde::{Deserialize, de::IntoDeserializer};
 
 use crate::{
-    FamilyError,
+    FamilyError, Tower, TowerTokens, Words,
     config::{Act, check, hidden_ratio, positive},
     generate::{Generates, Reading, last_token, no_head, of_one, same_rows},
     layout::BlockNames,
-    network::{Answers, Family, Found, Inputs, Layout, Published},
+    network::{Answers, Family, Found, Inputs, Layout, Published, Reads},
     parts::LanguageHead,
 };
 
@@ -220,7 +220,7 @@ impl T5 {
         let ids = inputs.ids("input_ids", self.vocabulary)?;
         let mask = inputs.mask("attention_mask", ids.dim().into())?;
         let x = self.words.forward(inputs.tensor(&ids)); // [rows, tokens, width]
-        Ok(Memory { values: self.encoder.run(x, mask.as_ref(), None), mask })
+        Ok(Memory { values: inputs.through(&self.encoder, x, mask.as_ref()), mask })
     }
 }
 
@@ -280,9 +280,18 @@ impl Family for T5 {
         }
     }
 
+    fn reads(&self) -> Vec<Reads> {
+        vec![Reads::TOKENS]
+    }
+
+    fn towers(&self, _picture: [usize; 2]) -> Vec<Tower> {
+        let words = Words { words: self.words.clone(), positions: None, norm: None };
+        vec![Tower::words(TowerTokens::Words(words), &self.encoder)]
+    }
+
     fn forward(&self, inputs: &Inputs<'_>) -> Result<Answers, FamilyError> {
         let memory = self.encode(inputs)?;
-        let Some(decoder) = &self.decoder else {
+        let Some(decoder) = self.decoder.as_ref().filter(|_| !inputs.are_for_vectors()) else {
             return Ok(Answers::default().with("last_hidden_state", memory.values));
         };
         let ids = inputs.ids("decoder_input_ids", self.vocabulary)?;

@@ -19,6 +19,7 @@ pub const TOWERS: &[&str] = &[
     "OpenAiGpt",
     "Gpt2",
     "Llama",
+    "T5",
     "Clip",
     "Siglip",
     "Flava",

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
@@ -13,15 +13,13 @@ use crate::{Average, FlatGradients, OptimizerConfig, TrainError};
 /// AdamW (Loshchilov and Hutter 2019) in PyTorch's form, over all parameters of a module.
 ///
 /// A parameter without a gradient in a step stays as it is: no update, no decay, and its own count
-/// of steps, which the bias corrections go by, does not advance. So does one whose learning rate is 0, whose
-/// gradient counts for nothing.
+/// of steps, which the bias corrections go by, does not advance. One whose learning rate is 0 has none
+/// ([`AdamW::lock`]).
 #[derive(Debug)]
 pub struct AdamW {
     config: OptimizerConfig,
     parameters: Vec<Treatment>,
     places: HashMap<ParamId, usize>,
-    /// Those whose learning rate is 0.
-    locked: HashSet<ParamId>,
 }
 
 /// How one parameter is trained, and what the optimiser remembers of it.
@@ -60,9 +58,7 @@ impl AdamW {
                 parameter.decay = group.weight_decay.unwrap_or(parameter.decay);
             }
         }
-        let locked = places.iter().filter(|(_, place)| parameters[**place].rate_factor == 0.0);
-        let locked = locked.map(|(id, _)| *id).collect();
-        Ok(Self { config: config.clone(), parameters, places, locked })
+        Ok(Self { config: config.clone(), parameters, places })
     }
 
     /// How many numbers are trained: all but those of parameters whose learning rate is 0.
@@ -71,9 +67,10 @@ impl AdamW {
         trained.map(|parameter| parameter.shape.iter().product::<usize>()).sum()
     }
 
-    /// The parameters that stay as they are.
-    pub(crate) fn locked(&self) -> &HashSet<ParamId> {
-        &self.locked
+    /// The module without gradients of the parameters whose learning rate is 0, so that they stay as they are, count in
+    /// no norm, and no backward pass goes through what nothing else needs.
+    pub fn lock<M: Module>(&self, module: M) -> M {
+        module.map(&mut Locker(self))
     }
 
     /// The module after one step with learning rate `rate`, its gradients clipped to the
@@ -181,6 +178,18 @@ impl ModuleVisitor for Lister {
             steps: 0,
             moments: None,
         });
+    }
+}
+
+struct Locker<'a>(&'a AdamW);
+
+impl ModuleMapper for Locker<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let AdamW { parameters, places, .. } = self.0;
+        match places.get(&param.id).is_some_and(|&place| parameters[place].rate_factor == 0.0) {
+            true => param.set_require_grad(false),
+            false => param,
+        }
     }
 }
 

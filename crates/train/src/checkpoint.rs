@@ -67,6 +67,7 @@ pub fn best_module<T: Module>(module: T, best: &Best, run: &RunDirectory) -> Res
 
 fn new<T: Module>(model: T, config: &TrainConfig) -> Result<Training<T>, TrainError> {
     let optimizer = AdamW::new(&config.optimizer, &model)?;
+    let model = optimizer.lock(model);
     let average = config.ema.map(|decay| Average::new(decay, &model, 0));
     let evaluation = Vec::new();
     Ok(Training { model, optimizer, average, step: 0, pending: false, saved: None, best: None, evaluation })
@@ -79,6 +80,7 @@ fn restore<T: Module>(model: T, config: &TrainConfig, checkpoint: &Checkpoint) -
     optimizer
         .restore(&checkpoint.optimizer()?.tensors, &state.optimizer_steps)
         .map_err(|message| TrainError::OptimizerState { step: state.step, message })?;
+    let model = optimizer.lock(model);
     let average = match (config.ema, checkpoint.average()?) {
         (Some(decay), Some(tensors)) => {
             Some(Average::new(decay, &import(model.valid(), &tensors.tensors)?, state.step))

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use burn::{
     module::{Module, ModuleVisitor, Param, ParamId},
@@ -18,14 +18,8 @@ pub struct FlatGradients {
 impl FlatGradients {
     /// Takes the gradients out of `gradients`. Parameters without one are absent.
     pub fn take<M: Module>(module: &M, gradients: GradientsParams) -> Self {
-        Self::take_but(module, gradients, &HashSet::new())
-    }
-
-    /// The same without those of `locked` parameters.
-    pub(crate) fn take_but<M: Module>(module: &M, gradients: GradientsParams, locked: &HashSet<ParamId>) -> Self {
         let mut taker = Taker { gradients, path: Vec::new(), taken: Vec::new() };
         module.visit(&mut taker);
-        taker.taken.retain(|(_, id, _)| !locked.contains(id));
         let squares = squares(&taker.taken);
         let names = taker.taken.iter().map(|(name, ..)| name.clone());
         let squares = names.zip(squares).collect();

@@ -67,7 +67,7 @@ impl<T: Trainable> Training<T> {
         let StepGradients { gradients, loss } =
             gradients(&self.model, &loaded.batch, config.pieces, StepContext { seed, step: self.step });
         let parts = read_parts(loss);
-        let gradients = FlatGradients::take_but(&self.model, gradients, self.optimizer.locked());
+        let gradients = FlatGradients::take(&self.model, gradients);
         check_finite(step, &parts, &gradients, &loaded.batch)?;
         let grad_norm = gradients.norm();
         let passes = begin.elapsed();
