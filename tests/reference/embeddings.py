@@ -134,7 +134,7 @@ def cases(words):
     yield "gpt2", model, [gpt2], {"text": texts(model, gpt2, lambda m, i: m(**i).last_hidden_state[:, -1], max_length=40)}
     text = dict(vocab_size=len(bert), d_model=24, d_kv=8, d_ff=40, num_layers=2, num_heads=3)
     model = randomised(t.T5EncoderModel(t.T5Config(**text, feed_forward_proj="gated-gelu")))
-    yield "t5", model, [bert], {"text": texts(model, bert, lambda m, i: m(i["input_ids"]).last_hidden_state.mean(1), max_length=40)}
+    yield "t5", model, [bert], {"text": texts(model, bert, lambda m, i: m(i["input_ids"]).last_hidden_state.mean(1), max_length=512)}
     model = randomised(t.LlamaModel(t.LlamaConfig(
         **SIZES, vocab_size=len(gpt2), num_key_value_heads=1, max_position_embeddings=40)))
     yield "llama", model, [gpt2], {"text": texts(model, gpt2, lambda m, i: m(**i).last_hidden_state[:, -1], max_length=40)}
