@@ -1,9 +1,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use sensorium_adapt::{
-    AdaptRecipe, Adaptation, Adapted, Importance, Proposal, Request, importance, write_predictions,
-};
+use sensorium_adapt::{AdaptRecipe, Adaptation, Adapted, Importance, Proposal, Request, importance, write_predictions};
 use sensorium_report::{Page, Section, render};
 use sensorium_state::{RunDirectory, StateError, commit};
 use sensorium_train::{Display, Stop};

@@ -155,7 +155,9 @@ impl Arguments {
         request.set.extend_from_slice(&self.overrides);
         replace(&mut request.seed, self.seed);
         match () {
-            () if request.data.is_empty() => Err(Error::Usage("a recipe without `data` needs a table beside it".into())),
+            () if request.data.is_empty() => {
+                Err(Error::Usage("a recipe without `data` needs a table beside it".into()))
+            }
             () if request.label.is_empty() => Err(Error::Usage("which column is to be told? --label COLUMN".into())),
             () => Ok(request),
         }

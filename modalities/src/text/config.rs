@@ -70,7 +70,11 @@ impl TextConfig {
         }
         if !(0.0..1.0).contains(&self.token_dropout) {
             let found = self.token_dropout.to_string();
-            return Err(TextError::Config { key: "token_dropout", expected: "a share of at least 0 and below 1", found });
+            return Err(TextError::Config {
+                key: "token_dropout",
+                expected: "a share of at least 0 and below 1",
+                found,
+            });
         }
         if let Some(norm) = self.norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
             return Err(TextError::Config { key: "norm", expected: "a number above 0", found: norm.to_string() });
