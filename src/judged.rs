@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
-use sensorium_adapt::{AdaptError, Importance, Judgement, Mistake, Predictor, judge_cases};
+use sensorium_adapt::{AdaptError, Importance, Judgement, Mistake, Predicted, judge_cases};
 use sensorium_cases::{Cases, CasesError, Column};
 use sensorium_contract::Name;
-use sensorium_metrics::{Metric, Report, presence};
+use sensorium_metrics::{Measure, presence};
 use sensorium_report::{
     Answer, Bar, Bars, Cell, Media, Section, Table, Wall, WallQuery, metric_sections, training_sections,
 };
 use sensorium_samples::Dataset;
+use serde::{Serialize, Serializer};
 
-use crate::{Error, Reading, readings, to_media};
+use crate::{Error, Examination, Reading, readings, to_media};
 
 /// Mistakes that are shown.
 const SHOWN: usize = 12;
@@ -91,57 +92,78 @@ pub(crate) fn fold_sections(out: &Path, models: usize) -> Result<Vec<Section>, E
 }
 
 /// How well a table's cases are told.
+#[derive(Serialize)]
 pub struct JudgedTable {
     /// With all modalities that the rows have.
+    #[serde(flatten, serialize_with = "report_alone")]
     pub judgement: Judgement,
-    /// With some of the modalities only: which, and how well.
-    pub subsets: Vec<(Vec<Name>, Report)>,
+    /// With some of the modalities only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subsets: Vec<Subset>,
+    /// What was said with all modalities.
+    #[serde(skip)]
+    pub predicted: Vec<Predicted>,
     /// What could not be read.
+    #[serde(skip)]
     pub remarks: Vec<String>,
+}
+
+/// How well the same cases are told where the other modalities are taken for missing.
+#[derive(Serialize)]
+pub struct Subset {
+    /// What is read.
+    pub modalities: Vec<Name>,
+    /// How well.
+    pub measures: Vec<Measure>,
+}
+
+fn report_alone<S: Serializer>(judgement: &Judgement, serializer: S) -> Result<S::Ok, S::Error> {
+    judgement.report.serialize(serializer)
 }
 
 /// Modalities up to which every subset of them is measured.
 const ALL_SUBSETS: usize = 4;
 
 impl JudgedTable {
-    /// Tells the cases of a table and compares with their labels: over all rows, by the modalities
-    /// present, by the values of the columns `by`, and with only some of the modalities read.
+    /// Tells the cases of an examination and compares with their labels: over all rows, by the modalities
+    /// present, by the values of the columns `by`, and with only some of the modalities read: `subsets`, or
+    /// if none are asked for every one.
     ///
     /// # Errors
-    /// If a column of `by` is not there, or no row can be judged.
+    /// If a column of `by` or a modality of `subsets` is not there, or no row can be judged.
     pub fn new(
-        predictor: &mut Predictor,
-        table: &Dataset,
+        examination: &mut Examination,
         by: &[String],
+        subsets: &[Vec<Name>],
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, Error> {
-        let first = table.glance(0).unwrap_or_default();
-        let any =
-            |name: &String| (0..table.len()).any(|row| table.glance(row).is_ok_and(|s| s.fields.contains_key(name)));
-        if let Some(name) = by.iter().find(|name| !first.fields.contains_key(*name) && !any(name)) {
-            let known = first.fields.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            return Err(AdaptError::from(CasesError::NoColumn { option: "--by", name: name.clone(), known }).into());
-        }
-        let predicted = predictor.predict(table, &[], progress)?;
-        let judgement = judge_cases(predictor.config(), &predicted, table, by)?;
-        let names: Vec<Name> = predictor.models()[0].preparation().modalities.keys().cloned().collect();
+        known_columns(&examination.table, by)?;
+        let subsets = match subsets {
+            [] => None,
+            asked => Some(known_subsets(examination, asked)?),
+        };
+        let predicted = examination.tell(&[], progress)?;
+        let (config, reading) = (examination.predictor().config().clone(), examination.predictor().reading().clone());
+        let table = examination.table.clone();
+        let judge = |predicted: &[Predicted], by: &[String]| judge_cases(&config, &reading, predicted, &table, by);
+        let judgement = judge(&predicted, by)?;
         let present = |name: &Name| predicted.iter().any(|row| row.present.contains(name));
-        let names: Vec<Name> = names.into_iter().filter(present).collect();
-        let mut subsets = Vec::new();
-        for subset in proper_subsets(&names) {
-            let hidden: Vec<Name> = names.iter().filter(|name| !subset.contains(name)).cloned().collect();
-            let said = predictor.predict(table, &hidden, progress)?;
-            subsets.push((subset, judge_cases(predictor.config(), &said, table, &[])?.report));
+        let names: Vec<Name> = modalities(examination).into_iter().filter(present).collect();
+        let mut told = Vec::new();
+        for modalities in subsets.unwrap_or_else(|| proper_subsets(&names)) {
+            let hidden: Vec<Name> = names.iter().filter(|name| !modalities.contains(name)).cloned().collect();
+            let measures = judge(&examination.tell(&hidden, progress)?, &[])?.report.measures;
+            told.push(Subset { modalities, measures });
         }
-        Ok(Self { judgement, subsets, remarks: predictor.remarks() })
+        Ok(Self { judgement, subsets: told, predicted, remarks: examination.remarks() })
     }
 
     /// The page's sections: metrics, subsets, mistakes.
-    pub fn sections(&self, title: &str, predictor: &Predictor, table: &Dataset) -> Vec<Section> {
+    pub fn sections(&self, title: &str, examination: &Examination) -> Vec<Section> {
         let mut sections = metric_sections(title, &self.judgement.report);
         sections.extend(self.subset_section());
-        let readings = readings(&predictor.models()[0].architecture().modalities);
-        sections.extend(mistakes_section(&readings, table, &self.judgement.mistakes));
+        let readings = readings(&examination.predictor().models()[0].architecture().modalities);
+        sections.extend(mistakes_section(&readings, &examination.table, &self.judgement.mistakes));
         sections
     }
 
@@ -150,24 +172,30 @@ impl JudgedTable {
         if self.subsets.is_empty() {
             return None;
         }
-        let metrics: Vec<Metric> = self.judgement.report.measures.iter().map(|measure| measure.metric).collect();
-        let row = |(name, report): (String, &Report)| {
-            let cell = |metric: &Metric| match report.get(*metric) {
-                Some(value) => Cell::Number { value, decimals: 3 },
-                None => Cell::Empty,
-            };
-            std::iter::once(Cell::Text(name)).chain(metrics.iter().map(cell)).collect()
+        let row = |(name, measures): (String, &[Measure])| {
+            let cells = measures.iter().map(|measure| Cell::Text(measure.to_string().trim().to_owned()));
+            std::iter::once(Cell::Text(name)).chain(cells).collect()
         };
-        let some = self.subsets.iter().map(|(names, report)| (presence(names.iter().map(|name| &**name)), report));
-        let columns = std::iter::once("read".to_owned()).chain(metrics.iter().map(Metric::to_string)).collect();
+        let all = &self.judgement.report.measures;
+        let some = self.subsets.iter().map(|subset| (subset.name(), &subset.measures[..]));
+        let columns = std::iter::once("read".to_owned()).chain(all.iter().map(|measure| measure.metric.to_string()));
         Some(Section::Table(Table {
             title: "What each modality tells".to_owned(),
-            note: "The same cases with the other modalities taken for missing.".to_owned(),
-            columns,
-            rows: some.chain([("all".to_owned(), &self.judgement.report)]).map(row).collect(),
+            note: "The same cases with the other modalities taken for missing; with 95 % intervals.".to_owned(),
+            columns: columns.collect(),
+            rows: some.chain([("all".to_owned(), &all[..])]).map(row).collect(),
         }))
     }
 }
+
+impl Subset {
+    fn name(&self) -> String {
+        presence(self.modalities.iter().map(|name| &**name))
+    }
+}
+
+/// Metrics of a subset that a terminal has room for.
+const TOLD: usize = 4;
 
 /// For terminals: the judgement, then what each subset tells.
 impl fmt::Display for JudgedTable {
@@ -176,16 +204,47 @@ impl fmt::Display for JudgedTable {
         if self.judgement.skipped > 0 {
             writeln!(f, "\n{} rows without a known label were not judged", self.judgement.skipped)?;
         }
-        if !self.subsets.is_empty() {
-            writeln!(f, "\nwith only some modalities read:")?;
+        let Some(first) = self.subsets.first() else { return Ok(()) };
+        let width = self.subsets.iter().map(|subset| subset.name().chars().count()).max().unwrap_or(0).max(9);
+        let shown = |subset: &Subset| subset.measures.iter().take(TOLD).copied().collect::<Vec<Measure>>();
+        write!(f, "\n{:width$}", "only read")?;
+        shown(first).iter().try_for_each(|measure| write!(f, "  {:26}", measure.metric))?;
+        for subset in &self.subsets {
+            write!(f, "\n{:width$}", subset.name())?;
+            shown(subset).iter().try_for_each(|measure| write!(f, "  {:26}", measure.to_string()))?;
         }
-        for (names, report) in &self.subsets {
-            let name = presence(names.iter().map(|name| &**name));
-            let shown = report.measures.iter().filter_map(|measure| Some((measure.metric, measure.value?))).take(4);
-            let shown: Vec<String> = shown.map(|(metric, value)| format!("{metric} {value:.3}")).collect();
-            writeln!(f, "{name:24} {}", shown.join("  "))?;
+        writeln!(f)
+    }
+}
+
+/// An error unless some row has each of these columns.
+fn known_columns(table: &Dataset, by: &[String]) -> Result<(), Error> {
+    let first = table.glance(0).unwrap_or_default();
+    let any = |name: &String| (0..table.len()).any(|row| table.glance(row).is_ok_and(|s| s.fields.contains_key(name)));
+    match by.iter().find(|name| !first.fields.contains_key(*name) && !any(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let known = first.fields.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            Err(AdaptError::from(CasesError::NoColumn { option: "--by", name: name.clone(), known }).into())
         }
-        Ok(())
+    }
+}
+
+/// What the models read.
+fn modalities(examination: &Examination) -> Vec<Name> {
+    examination.predictor().models()[0].preparation().modalities.keys().cloned().collect()
+}
+
+/// The subsets that were asked for, if the models read all of their modalities.
+fn known_subsets(examination: &Examination, asked: &[Vec<Name>]) -> Result<Vec<Vec<Name>>, Error> {
+    let known = modalities(examination);
+    match asked.iter().flatten().find(|name| !known.contains(name)) {
+        None => Ok(asked.to_vec()),
+        Some(name) => {
+            let known = known.iter().map(|name| &**name).collect::<Vec<_>>().join(", ");
+            let problem = format!("expected modalities that the model reads ({known}), found `{name}`");
+            Err(AdaptError::from(CasesError::Option { option: "--subset", problem }).into())
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use sensorium::{
-    FineTuning,
-    adapt::{Balance, GuardConfig, Proposal, Request, Training},
+    Error, FineTuning,
+    adapt::{Balance, Duration, GuardConfig, Proposal, Request, Training},
     train::{Display, Stop},
 };
 use sensorium_cases::ProblemKind;
@@ -48,21 +48,23 @@ enum Balanced {
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A table: CSV, TSV, JSON Lines or Parquet; paths in it start at its folder
+    /// A table: CSV, TSV, JSON Lines or Parquet; paths in it start at its folder. Or a recipe, `configs/finetune/*.toml`,
+    /// which holds these options (`data = ["cases.csv"]`, `label = "finding"`, `time = "10m"`); what is given beside it
+    /// counts instead
     #[arg(required = true)]
     data: Vec<String>,
     /// The column to tell, or a question about one: `target > 0`, `finding = COVID-19`, `finding ~ pneumonia`
     #[arg(long)]
-    label: String,
-    /// The run directory; one that exists is continued [default: runs/TABLE-LABEL]
+    label: Option<String>,
+    /// The run directory; one that exists is continued [default: runs/TABLE-LABEL, or runs/RECIPE]
     #[arg(long)]
     out: Option<PathBuf>,
     /// Start from a model of ours or an imported checkpoint: what it knows of the same kinds of data is taken over
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
-    /// How long to train, e.g. 90s, 10m, 1h; turned once into a number of steps
-    #[arg(long, value_parser = seconds)]
-    time: Option<f64>,
+    /// How long to train, e.g. 90s, 10m, 1h; turned once into a number of steps (`--set train.steps=N` gives that itself)
+    #[arg(long)]
+    time: Option<Duration>,
     /// What columns hold, where it is not as inferred: image=scan,text=notes,drop=id,url (may be repeated)
     #[arg(long, value_name = "KIND=COLUMN,…")]
     columns: Vec<String>,
@@ -78,9 +80,9 @@ pub struct Arguments {
     /// Cross-validation: so many models, each judged on cases that it has not seen; predictions average them
     #[arg(long)]
     folds: Option<usize>,
-    /// What of the model that is started from is trained
-    #[arg(long, value_enum, default_value = "full")]
-    adapt: Adapt,
+    /// What of the model that is started from is trained [default: full]
+    #[arg(long, value_enum)]
+    adapt: Option<Adapt>,
     /// What stays as it is: modalities with all that is theirs alone (a locked tower; a trunk that is shared goes on
     /// learning), or patterns of parameters, e.g. `--lock image`
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
@@ -90,7 +92,7 @@ pub struct Arguments {
     balance: Option<Balanced>,
     /// Measure what is forgotten: samples (as of `evaluate`) on which the model that is started from finds one
     /// modality by another, before, after and between (may be repeated)
-    #[arg(long, value_name = "DATA", requires = "from")]
+    #[arg(long, value_name = "DATA")]
     guard: Vec<String>,
     /// TOML of prompts, for zero-shot classes of the guard's samples
     #[arg(long, value_name = "TOML", requires = "guard")]
@@ -100,13 +102,14 @@ pub struct Arguments {
     guard_label: Option<String>,
     /// How far what was taken over moves from the start (0) to where training takes it (1); may be changed when a
     /// run is finished
-    #[arg(long, value_name = "SHARE", requires = "from")]
+    #[arg(long, value_name = "SHARE")]
     blend: Option<f64>,
     /// Override a key of the recipe, e.g. `--set train.batch=32` (may be repeated)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    #[arg(long, default_value = "0", value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
-    seed: u64,
+    /// Whatever is drawn follows from it [default: 0]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
+    seed: Option<u64>,
     #[command(flatten)]
     device: DeviceArguments,
     /// Print the judgement as JSON instead of tables
@@ -118,70 +121,105 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn request(&self) -> Request {
-        Request {
-            data: self.data.clone(),
-            label: self.label.clone(),
-            columns: self.columns.clone(),
-            problem: self.problem.map(|problem| match problem {
-                Problem::Classes => ProblemKind::Classes,
-                Problem::Ordinal => ProblemKind::Ordinal,
-                Problem::Labels => ProblemKind::Labels,
-                Problem::Number => ProblemKind::Number,
-            }),
-            group: self.group.clone(),
-            split: self.split.clone(),
-            folds: self.folds,
-            seconds: self.time,
-            from: self.from.clone(),
-            training: match self.adapt {
-                Adapt::Full => Training::Full,
-                Adapt::Frozen => Training::Frozen,
-                Adapt::Lora => Training::Lora,
-            },
-            lock: self.lock.clone(),
-            balance: self.balance.map(|balance| match balance {
-                Balanced::Weights => Balance::Weights,
-                Balanced::Sampling => Balance::Sampling,
-            }),
-            guard: (!self.guard.is_empty()).then(|| GuardConfig {
-                data: self.guard.clone(),
-                prompts: self.guard_prompts.clone(),
-                label: self.guard_label.clone(),
-            }),
-            blend: self.blend,
-            set: self.overrides.clone(),
-            seed: self.seed,
+    /// The recipe, if one is given, and the tables.
+    fn recipe(&self) -> (Option<&Path>, &[String]) {
+        match &self.data[..] {
+            [recipe, tables @ ..] if recipe.ends_with(".toml") => (Some(recipe.as_ref()), tables),
+            tables => (None, tables),
         }
     }
 
-    fn default_run(&self) -> PathBuf {
-        let stem = |path: &String| Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let table = self.data.first().and_then(stem).unwrap_or_default();
+    /// What the recipe asks for, with the options in the place of what it says.
+    fn request(&self) -> Result<Request, Error> {
+        let (recipe, tables) = self.recipe();
+        let mut request = recipe.map(Request::read).transpose()?.unwrap_or_default();
+        let guard = (!self.guard.is_empty()).then(|| GuardConfig {
+            data: self.guard.clone(),
+            prompts: self.guard_prompts.clone(),
+            label: self.guard_label.clone(),
+        });
+        replace_all(&mut request.data, tables);
+        replace(&mut request.label, self.label.clone());
+        replace_all(&mut request.columns, &self.columns);
+        replace(&mut request.problem, self.problem.map(|problem| Some(problem.into())));
+        replace(&mut request.group, self.group.clone().map(Some));
+        replace(&mut request.split, self.split.clone().map(Some));
+        replace(&mut request.folds, self.folds.map(Some));
+        replace(&mut request.time, self.time.map(Some));
+        replace(&mut request.from, self.from.clone().map(Some));
+        replace(&mut request.adapt, self.adapt.map(Into::into));
+        replace_all(&mut request.lock, &self.lock);
+        replace(&mut request.balance, self.balance.map(|balance| Some(balance.into())));
+        replace(&mut request.guard, guard.map(Some));
+        replace(&mut request.blend, self.blend.map(Some));
+        request.set.extend_from_slice(&self.overrides);
+        replace(&mut request.seed, self.seed);
+        match () {
+            () if request.data.is_empty() => {
+                Err(Error::Usage("a recipe without `data` needs a table beside it".into()))
+            }
+            () if request.label.is_empty() => Err(Error::Usage("which column is to be told? --label COLUMN".into())),
+            () => Ok(request),
+        }
+    }
+
+    fn default_run(&self, request: &Request) -> PathBuf {
+        let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let words = |text: &str| text.split(|c: char| !c.is_alphanumeric()).collect::<Vec<_>>().join("-");
-        PathBuf::from("runs").join(format!("{}-{}", words(&table), words(&self.label)))
+        let table = || request.data.first().map(|path| stem(path.as_ref())).unwrap_or_default();
+        PathBuf::from("runs").join(match self.recipe() {
+            (Some(recipe), _) => stem(recipe),
+            (None, _) => format!("{}-{}", words(&table()), words(&request.label)),
+        })
     }
 }
 
-/// `90s`, `10m`, `1.5h`; a bare number is seconds.
-fn seconds(text: &str) -> Result<f64, String> {
-    let (number, unit) = match text.trim().strip_suffix(['s', 'm', 'h']) {
-        Some(number) => (number, &text[text.len() - 1..]),
-        None => (text.trim(), "s"),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| "expected a time such as 90s, 10m or 1h".to_owned())?;
-    let seconds = number
-        * match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            _ => 1.0,
-        };
-    (seconds > 0.0 && seconds.is_finite()).then_some(seconds).ok_or("expected a time above 0".to_owned())
+fn replace<T>(place: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *place = given;
+    }
+}
+
+fn replace_all(place: &mut Vec<String>, given: &[String]) {
+    if !given.is_empty() {
+        *place = given.to_vec();
+    }
+}
+
+impl From<Problem> for ProblemKind {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Classes => Self::Classes,
+            Problem::Ordinal => Self::Ordinal,
+            Problem::Labels => Self::Labels,
+            Problem::Number => Self::Number,
+        }
+    }
+}
+
+impl From<Adapt> for Training {
+    fn from(adapt: Adapt) -> Self {
+        match adapt {
+            Adapt::Full => Self::Full,
+            Adapt::Frozen => Self::Frozen,
+            Adapt::Lora => Self::Lora,
+        }
+    }
+}
+
+impl From<Balanced> for Balance {
+    fn from(balanced: Balanced) -> Self {
+        match balanced {
+            Balanced::Weights => Self::Weights,
+            Balanced::Sampling => Self::Sampling,
+        }
+    }
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
-    let out = arguments.out.clone().unwrap_or_else(|| arguments.default_run());
+    let request = arguments.request()?;
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.default_run(&request));
     let stop = Stop::on_signals()?;
     let mut display = || if arguments.quiet { Display::quiet() } else { Display::auto() };
     let mut show = |proposal: &Proposal| show(proposal, arguments.quiet);
@@ -190,7 +228,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut guarding = |done, all| {
         bar.get_or_insert_with(|| progress_bar("measuring what is forgotten", arguments.quiet))(done, all);
     };
-    let request = arguments.request();
     let tuned = match sensorium::finetune(request, &out, &device, &stop, &mut display, &mut show, &mut guarding)? {
         FineTuning::Finished(tuned) => tuned,
         FineTuning::Interrupted { signal } => {
@@ -199,8 +236,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&tuned.judgement.report)?),
-        false => println!("On the {} cases:\n{}", tuned.on, tuned.judgement.report),
+        true => println!("{}", serde_json::to_string_pretty(&tuned.judged)?),
+        false => println!("On the {} cases:\n{}", tuned.on, tuned.judged),
     }
     if let (Some(trade), false) = (&tuned.trade, arguments.json) {
         println!("{trade}");

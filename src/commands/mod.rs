@@ -205,7 +205,8 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
                 | AdaptError::Start { .. }
                 | AdaptError::Train(TrainError::Config { .. })
                 | AdaptError::NothingToRead { .. }
-                | AdaptError::OtherRequest { .. },
+                | AdaptError::OtherRequest { .. }
+                | AdaptError::OtherTable { .. },
             ),
         ) => ExitCode::from(2),
         Some(Error::Model(ModelError::Impossible { .. } | ModelError::NotJoint(_) | ModelError::Objective(_))) => {

@@ -2,9 +2,13 @@
 
 use std::{fmt::Write, fs, path::Path};
 
+use sensorium::adapt::Request;
 use tempfile::TempDir;
 
-use crate::program::{command, fail, succeed};
+use crate::{
+    program::{command, fail, succeed},
+    recipes::shared,
+};
 
 /// Cases whose outcome follows from a word of the note, the colour of the picture and a number, each of
 /// which is missing in some.
@@ -122,14 +126,116 @@ fn a_run_that_was_killed_ends_in_the_same_model() {
 }
 
 #[test]
-fn folds_are_averaged() {
+fn folds_are_averaged_and_each_case_is_told_by_the_model_that_has_not_seen_it() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let table = write(folder.path(), "cases.csv", 0..60, true);
-    let told = tune(&table, &path("run"), &["--folds", "2"]);
+    let (table, run) = (write(folder.path(), "cases.csv", 0..60, true), path("run"));
+    let told = tune(&table, &run, &["--folds", "2", "--group", "ward"]);
     assert!(told.starts_with("On the cross-validation cases:\n60 rows"), "{told}");
     assert!(path("run/fold-2/model").parse::<std::path::PathBuf>().unwrap().exists());
-    succeed(&["predict", &path("run"), &table, "--out", &path("told.parquet"), "--quiet"]);
+    succeed(&["predict", &run, &table, "--out", &path("told.parquet"), "--quiet"]);
+
+    // The same cases are judged again without training, in all and by what is read.
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let before = json(&fs::read_to_string(path("run/judgement.json")).unwrap());
+    let again = json(&succeed(&["evaluate", &run, "--json"]));
+    assert_eq!(again["measures"], before["measures"]);
+    assert_eq!((&again["subsets"], again["subsets"].as_array().unwrap().len()), (&before["subsets"], 6));
+    // A model that has seen the cases tells them otherwise.
+    let seen = json(&succeed(&["evaluate", &path("run/fold-1"), &table, "--json"]));
+    assert_ne!(seen["measures"], before["measures"]);
+
+    let asked = json(&succeed(&["evaluate", &run, "--json", "--subset", "text", "--subset", "image,table"]));
+    let of = |report: &serde_json::Value, names: &[&str]| {
+        let subsets = report["subsets"].as_array().unwrap();
+        subsets.iter().find(|subset| subset["modalities"] == serde_json::json!(names)).unwrap()["measures"].clone()
+    };
+    assert_eq!(asked["subsets"].as_array().unwrap().len(), 2);
+    assert_eq!(of(&asked, &["text"]), of(&before, &["text"]));
+    assert_eq!(of(&asked, &["image", "table"]), of(&before, &["image", "table"]));
+    assert_ne!(of(&asked, &["text"]), asked["measures"]);
+    let message = fail(&["evaluate", &run, "--subset", "picture"], 2);
+    assert!(message.contains("the model reads (image, table, text), found `picture`"), "{message}");
+
+    // Of two wards, there are no more than three ways to draw two: intervals are as coarse as that.
+    let interval = &before["measures"][0]["interval"];
+    let groups = json(&succeed(&["evaluate", &run, "--json", "--by", "ward"]));
+    let of_wards: Vec<&serde_json::Value> =
+        groups["groupings"][1]["groups"].as_array().unwrap().iter().map(|ward| &ward["measures"][0]["value"]).collect();
+    assert!(of_wards.contains(&&interval[0]) && of_wards.contains(&&interval[1]), "{interval} {of_wards:?}");
+
+    fs::write(&table, fs::read_to_string(&table).unwrap().replace("calm", "calmer")).unwrap();
+    let message = fail(&["evaluate", &run], 2);
+    assert!(message.contains("the table is not the one that the run was begun with"), "{message}");
+}
+
+#[test]
+fn a_recipe_holds_the_options() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    write(folder.path(), "cases.csv", 0..60, true);
+    let recipe = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        path(name)
+    };
+    let text = "data = [\"cases.csv\"]\nlabel = \"outcome\"\ncolumns = [\"drop=scan\"]\ntime = \"1s\"\nset = [\"train.batch=16\"]\n";
+    let whole = recipe("whole.toml", text);
+    succeed(&["finetune", &whole, "--out", &path("run"), "--quiet", "--seed", "3", "--set", "train.steps=4"]);
+    let kept: toml::Table = toml::from_str(&fs::read_to_string(path("run/recipe.toml")).unwrap()).unwrap();
+    assert_eq!(kept["request"]["data"], toml::Value::from(vec![path("cases.csv")]));
+    assert_eq!(kept["request"]["set"], toml::Value::from(vec!["train.batch=16", "train.steps=4"]));
+    assert_eq!((&kept["seed"], &kept["request"]["time"]), (&3.into(), &"1s".into()));
+    assert_eq!(kept["train"]["batch"], 16.into());
+    assert!(!kept["modalities"].as_table().unwrap().contains_key("image"));
+
+    // What a run keeps of its request is a recipe, and goes on with it.
+    let request = recipe("request.toml", &toml::to_string(&kept["request"]).unwrap());
+    succeed(&["finetune", &request, "--out", &path("run"), "--quiet"]);
+
+    let says = |name: &str, text: &str, options: &[&str], part: &str| {
+        let message = fail(&[&["finetune", &recipe(name, text), "--quiet", "--out", &path("no")], options].concat(), 2);
+        assert!(message.contains(part), "{message}");
+    };
+    says("a.toml", "data = [\"cases.csv\"]\n\nlable = \"outcome\"\n", &[], "a.toml:3: ");
+    says("a.toml", "data = [\"cases.csv\"]\n\nlable = \"outcome\"\n", &[], "did you mean `label`?");
+    says("a.toml", "time = \"soon\"\n", &[], "expected a time above 0, such as 90s, 10m or 1h, found `soon`");
+    says("a.toml", "label = \"outcome\"\n", &[], "needs a table");
+    says("a.toml", "data = [\"cases.csv\"]\n", &[], "--label COLUMN");
+    says("a.toml", "data = [\"cases.csv\"]\n", &["--label", "outcom"], "there is no column `outcom`");
+}
+
+/// Every recipe of `configs/finetune` is read and, where its data are, run for two steps.
+#[test]
+fn every_recipe_of_fine_tuning_runs_two_steps() {
+    let folder = TempDir::new().unwrap();
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/finetune");
+    let mut read = 0;
+    for entry in fs::read_dir(recipes).unwrap() {
+        let path = entry.unwrap().path();
+        let request = Request::read(&path).unwrap();
+        read += 1;
+        let data: Vec<String> = request.data.iter().map(|data| at_hand(data)).collect();
+        if !data.iter().all(|data| Path::new(data).exists()) {
+            println!("skipped {}: its data are not here (SENSORIUM_SHARED)", path.display());
+            continue;
+        }
+        let (out, recipe) = (folder.path().join(path.file_stem().unwrap()), path.to_str().unwrap());
+        let steps = ["train.steps=2", "train.batch=8", "train.evaluate_every=2", "train.checkpoint_every=2"];
+        let steps: Vec<&str> = steps.iter().flat_map(|set| ["--set", *set]).collect();
+        let data: Vec<&str> = data.iter().map(|data| &**data).collect();
+        let short = ["--out", out.to_str().unwrap(), "--quiet", "--set", "model.trunk.layers=1"];
+        succeed(&[&["finetune", recipe], &data[..], &short, &steps].concat());
+        assert!(out.join("judgement.json").exists(), "{}", path.display());
+    }
+    assert!(read > 8);
+}
+
+/// A path of the reference data where they are.
+fn at_hand(path: &str) -> String {
+    match path.split_once("/shared/") {
+        Some((_, rest)) => shared().join(rest).to_str().unwrap().to_owned(),
+        None => path.to_owned(),
+    }
 }
 
 #[test]

@@ -56,6 +56,12 @@ pub enum AdaptError {
         /// As it is asked now.
         now: String,
     },
+    /// The table changed since the run was begun.
+    #[error("{table}: the table is not the one that the run was begun with: take another `--out`, or put it back")]
+    OtherTable {
+        /// Its files.
+        table: String,
+    },
     /// A model that tells no label.
     #[error("{path}: the model tells no label: expected what `finetune` leaves")]
     NoLabel {

@@ -49,27 +49,23 @@ pub struct Importance {
     pub cases: usize,
 }
 
-/// Exchanges each modality, and each column of a table, between the cases. Nothing of fewer than two cases, or of
-/// a model that reads one thing.
+/// Exchanges each modality, and each column of a table, between the cases: those that each model has not learned
+/// from, one model or those of a cross-validation. Nothing of fewer than two cases, or of models that read one thing.
 ///
 /// # Errors
 /// If no case can be judged.
-pub fn importance(
-    model: &Model,
-    reading: &Reading,
-    table: &Dataset,
-    seed: Seed,
-) -> Result<Vec<Importance>, AdaptError> {
-    let Some(told) = Told::new(model, reading, table)? else { return Ok(Vec::new()) };
-    let modalities: Vec<&Name> = model.preparation().modalities.keys().collect();
-    let columns = columns(model);
+pub fn importance(models: &[(&Model, Dataset)], reading: &Reading, seed: Seed) -> Result<Vec<Importance>, AdaptError> {
+    let Some(told) = Told::new(models, reading)? else { return Ok(Vec::new()) };
+    let first = told.parts[0].model;
+    let modalities: Vec<&Name> = first.preparation().modalities.keys().collect();
+    let columns = columns(first);
     let mut found = Vec::new();
     for name in modalities.iter().filter(|_| modalities.len() > 1) {
-        let exchanged = |from: &[usize]| told.exchanged(name, from);
+        let exchanged = |part: &Part, from: &[usize]| part.exchanged(name, from);
         found.extend(told.measure((*name).clone(), None, &exchanged, seed)?);
     }
     for (name, column) in columns.iter().filter(|_| columns.len() > 1).take(COLUMNS) {
-        let exchanged = |from: &[usize]| told.with_column(name, column, from);
+        let exchanged = |part: &Part, from: &[usize]| part.with_column(name, column, from);
         found.extend(told.measure(name.clone(), Some(column.clone()), &exchanged, seed)?);
     }
     Ok(found)
@@ -89,27 +85,81 @@ fn columns(model: &Model) -> Vec<(Name, String)> {
 
 /// Cases that are read once, and how well they are told as they are.
 struct Told<'a> {
-    model: &'a Model,
+    parts: Vec<Part<'a>>,
     config: &'a SupervisedConfig,
-    /// Fields, with files left as their paths.
-    samples: Vec<Sample>,
-    decoded: Vec<Decoded>,
-    truths: Vec<Predicted>,
     metric: Metric,
     before: f64,
 }
 
+/// The cases of one model.
+struct Part<'a> {
+    model: &'a Model,
+    /// Fields, with files left as their paths.
+    samples: Vec<Sample>,
+    decoded: Vec<Decoded>,
+    truths: Vec<Predicted>,
+}
+
 impl<'a> Told<'a> {
-    fn new(model: &'a Model, reading: &Reading, table: &Dataset) -> Result<Option<Self>, AdaptError> {
+    fn new(models: &[(&'a Model, Dataset)], reading: &Reading) -> Result<Option<Self>, AdaptError> {
+        let most = CASES / models.len().max(1);
+        let part = |(model, table): &(&'a Model, Dataset)| Part::new(model, reading, table, most);
+        let parts: Vec<Option<Part>> = models.iter().map(part).collect::<Result<_, _>>()?;
+        // A case that is exchanged with none would count as told as before.
+        let parts: Vec<Part> = parts.into_iter().flatten().filter(|part| part.truths.len() > 1).collect();
+        let Some(supervised) = parts.first().and_then(|part| part.model.supervised()) else { return Ok(None) };
+        let config = supervised.config();
+        let told: Vec<Predicted> = parts.iter().flat_map(|part| part.told(&part.decoded)).collect();
+        let Some((metric, before)) = headline(config, &told)? else { return Ok(None) };
+        Ok(Some(Self { parts, config, metric, before }))
+    }
+
+    fn measure(
+        &self,
+        modality: Name,
+        column: Option<String>,
+        exchanged: &dyn Fn(&Part, &[usize]) -> Vec<Decoded>,
+        seed: Seed,
+    ) -> Result<Option<Importance>, AdaptError> {
+        let seed = seed.named("importance").named(&modality).named(column.as_deref().unwrap_or_default());
+        let sign = if self.metric.higher_is_better() { 1.0 } else { -1.0 };
+        let mut losses = Vec::new();
+        for number in 0..PERMUTATIONS {
+            let told = |(at, part): (usize, &Part)| {
+                let from = permutation(part.truths.len(), seed.number(number).number(at as u64));
+                part.told(&exchanged(part, &from))
+            };
+            let told: Vec<Predicted> = self.parts.iter().enumerate().flat_map(told).collect();
+            let after = measured(self.config, &told)?;
+            let value = after.into_iter().find(|(metric, _)| *metric == self.metric).and_then(|(_, value)| value);
+            losses.extend(value.map(|value| sign * (self.before - value)));
+        }
+        let n = losses.len() as f64;
+        if losses.len() < PERMUTATIONS as usize {
+            return Ok(None);
+        }
+        let loss = losses.iter().sum::<f64>() / n;
+        let variance = losses.iter().map(|value| (value - loss).powi(2)).sum::<f64>() / (n - 1.0);
+        let half = STUDENT * (variance / n).sqrt();
+        let interval = [loss - half, loss + half];
+        let cases = self.parts.iter().map(|part| part.truths.len()).sum();
+        let metric = self.metric;
+        Ok(Some(Importance { modality, column, metric, loss, interval, permutations: PERMUTATIONS, cases }))
+    }
+}
+
+impl<'a> Part<'a> {
+    /// At most so many cases, evenly from all over the table.
+    fn new(model: &'a Model, reading: &Reading, table: &Dataset, most: usize) -> Result<Option<Self>, AdaptError> {
         let Some(supervised) = model.supervised() else { return Ok(None) };
-        let label = &supervised.config().label;
         let cases = reading.cases(table.clone())?;
-        let count = cases.len().min(CASES);
+        let count = cases.len().min(most);
         let rows: Vec<usize> = (0..count).map(|at| at * cases.len() / count).collect();
         let modalities = &model.preparation().modalities;
+        let label = reading.label.name();
         let read = |&row: &usize| {
             let (sample, glance) = (cases.read(row).ok()?, cases.glance(row).ok()?);
-            sample.fields.contains_key(label).then(|| (decode(modalities, &sample, &[]).0, glance))
+            sample.fields.contains_key(&label).then(|| (decode(modalities, &sample, &[]).0, glance))
         };
         let (decoded, samples): (Vec<Decoded>, Vec<Sample>) = rows.par_iter().filter_map(read).unzip();
         let truth = |(index, sample): (usize, &Sample)| Predicted {
@@ -117,18 +167,10 @@ impl<'a> Told<'a> {
             index,
             present: Vec::new(),
             answer: supervised.config().prior(),
-            truth: sample.fields.get(label).cloned(),
+            truth: sample.fields.get(&label).cloned(),
         };
-        let truths: Vec<Predicted> = samples.iter().enumerate().map(truth).collect();
-        if truths.len() < 2 {
-            return Ok(None);
-        }
-        let config = supervised.config();
-        let mut told = Self { model, config, samples, decoded, truths, metric: Metric::Accuracy, before: 0.0 };
-        let before = headline(config, &told.told(&told.decoded))?;
-        let Some((metric, before)) = before else { return Ok(None) };
-        (told.metric, told.before) = (metric, before);
-        Ok(Some(told))
+        let truths = samples.iter().enumerate().map(truth).collect();
+        Ok(Some(Self { model, samples, decoded, truths }))
     }
 
     fn told(&self, decoded: &[Decoded]) -> Vec<Predicted> {
@@ -168,41 +210,13 @@ impl<'a> Told<'a> {
                 None => drop(sample.fields.remove(column)),
             }
             let mut decoded = self.decoded[row].clone();
-            match modalities[name].decode(&sample) {
-                Ok(Some(item)) => drop(decoded.insert(name.clone(), item)),
+            match modalities.get(name).map(|modality| modality.decode(&sample)) {
+                Some(Ok(Some(item))) => drop(decoded.insert(name.clone(), item)),
                 _ => drop(decoded.remove(name)),
             }
             decoded
         };
         from.iter().enumerate().map(exchange).collect()
-    }
-
-    fn measure(
-        &self,
-        modality: Name,
-        column: Option<String>,
-        exchanged: &dyn Fn(&[usize]) -> Vec<Decoded>,
-        seed: Seed,
-    ) -> Result<Option<Importance>, AdaptError> {
-        let seed = seed.named("importance").named(&modality).named(column.as_deref().unwrap_or_default());
-        let sign = if self.metric.higher_is_better() { 1.0 } else { -1.0 };
-        let mut losses = Vec::new();
-        for number in 0..PERMUTATIONS {
-            let told = self.told(&exchanged(&permutation(self.truths.len(), seed.number(number))));
-            let after = measured(self.config, &told)?;
-            let value = after.into_iter().find(|(metric, _)| *metric == self.metric).and_then(|(_, value)| value);
-            losses.extend(value.map(|value| sign * (self.before - value)));
-        }
-        let n = losses.len() as f64;
-        if losses.len() < PERMUTATIONS as usize {
-            return Ok(None);
-        }
-        let loss = losses.iter().sum::<f64>() / n;
-        let variance = losses.iter().map(|value| (value - loss).powi(2)).sum::<f64>() / (n - 1.0);
-        let half = STUDENT * (variance / n).sqrt();
-        let interval = [loss - half, loss + half];
-        let (metric, cases) = (self.metric, self.truths.len());
-        Ok(Some(Importance { modality, column, metric, loss, interval, permutations: PERMUTATIONS, cases }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Predictions beside the truth.
 
+use std::collections::BTreeMap;
+
 use ndarray::Array2;
 use sensorium_contract::{Seed, Value};
 use sensorium_metrics::{
@@ -8,7 +10,7 @@ use sensorium_metrics::{
 use sensorium_objectives::{Answer, SupervisedConfig, Task};
 use sensorium_samples::Dataset;
 
-use crate::{AdaptError, Predicted};
+use crate::{AdaptError, Predicted, Reading};
 
 /// Values of a column of numbers beyond which it is grouped by quarters.
 const GROUPS: usize = 8;
@@ -37,12 +39,13 @@ pub struct Mistake {
 }
 
 /// Measures predictions whose truth is known, over all rows, by modalities present, and by the
-/// values of each column of `by`.
+/// values of each column of `by`; intervals are those of the groups that `reading` names, if it does.
 ///
 /// # Errors
 /// If no row can be judged.
 pub fn judge_cases(
     config: &SupervisedConfig,
+    reading: &Reading,
     predicted: &[Predicted],
     table: &Dataset,
     by: &[String],
@@ -62,8 +65,9 @@ pub fn judge_cases(
         columns.clear();
     }
     columns.extend(by.iter().map(|name| grouped(name, &known, table)));
-    let seed = Seed::new(0).named("bootstrap");
-    let report = judge(&*predictions(config, &known)?, &columns, &Bootstrap::new(seed))?;
+    let groups = reading.group.as_deref().map(|name| groups(name, &known, table));
+    let bootstrap = Bootstrap { groups, ..Bootstrap::new(Seed::new(0).named("bootstrap")) };
+    let report = judge(&*predictions(config, &known)?, &columns, &bootstrap)?;
     let mut mistakes: Vec<Mistake> = known.iter().filter_map(|(row, truth)| truth.mistake(&config.task, row)).collect();
     mistakes.sort_by(|a, b| b.by.total_cmp(&a.by));
     Ok(Judgement { report, mistakes, skipped })
@@ -179,6 +183,17 @@ fn predictions(config: &SupervisedConfig, known: &[(&Predicted, Truth)]) -> Resu
             Box::new(Numbers::new(truth, found)?)
         }
     })
+}
+
+/// The number of each row's group; a row that is in none is one of its own.
+fn groups(name: &str, known: &[(&Predicted, Truth)], table: &Dataset) -> Vec<usize> {
+    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+    let cell = |row: &Predicted| Some(table.glance(row.index).ok()?.fields.get(name)?.as_text()?.into_owned());
+    let group = |(place, (row, _)): (usize, &(&Predicted, Truth))| match cell(row) {
+        Some(group) => *numbers.entry(group).or_insert(place),
+        None => place,
+    };
+    known.iter().enumerate().map(group).collect()
 }
 
 /// A column's values; numbers of many values by quarters.

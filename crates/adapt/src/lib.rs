@@ -10,6 +10,7 @@
 
 mod blend;
 mod calibrate;
+mod duration;
 mod error;
 mod importance;
 mod judge;
@@ -22,6 +23,7 @@ mod recipe;
 mod start;
 mod train;
 
+pub use duration::Duration;
 pub use error::AdaptError;
 pub use importance::{Importance, importance};
 pub use judge::{Judgement, Mistake, headline, judge_cases};

@@ -85,6 +85,11 @@ impl Predictor {
         &self.models
     }
 
+    /// The models alone.
+    pub fn into_models(self) -> Vec<Model> {
+        self.models
+    }
+
     /// How rows are read.
     pub fn reading(&self) -> &Reading {
         &self.reading

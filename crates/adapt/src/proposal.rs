@@ -43,25 +43,26 @@ impl Proposal {
     pub fn new(request: Request, start: Option<Start>, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&request, base)?;
         possible(&request, &cases)?;
-        let reading = reading(&cases);
+        let blake3 = table.checksum().blake3;
+        let reading = reading(&cases, &request);
         let data = reading.cases(table)?;
         let sides = sides(&cases.cases, &cases.problem, VALIDATION, Seed::new(request.seed))?;
         let mut modalities = modalities(&cases, &data, &sides)?;
         let mut start_config = start.as_ref().map(|start| start.adopt(&mut modalities)).transpose()?;
         lockable(&request.lock, &modalities, start_config.as_ref())?;
-        if let (Some(config), Training::Lora) = (&mut start_config, request.training) {
+        if let (Some(config), Training::Lora) = (&mut start_config, request.adapt) {
             config.low_rank = Some(LowRankConfig::default());
         }
         let size = Size::of(&modalities, sides.train.len());
         let recipe = AdaptRecipe {
             seed: request.seed,
-            data: CaseData { validation_share: VALIDATION, reading },
+            data: CaseData { validation_share: VALIDATION, reading, blake3 },
             model: match (&start, &start_config) {
                 (Some(start), Some(config)) => start.architecture(&modalities, config, &size.trunk()),
                 _ => size.model(),
             },
             objective: objective(&cases, &sides, &request, modalities.len()),
-            train: TrainConfig { lock: request.lock.clone(), ..size.train(start.is_some(), request.training) },
+            train: TrainConfig { lock: request.lock.clone(), ..size.train(start.is_some(), request.adapt) },
             loader: LoaderConfig { max_damaged: 0.05, ..LoaderConfig::default() },
             start: start_config,
             modalities,
@@ -81,6 +82,9 @@ impl Proposal {
     /// If the table is not there any more, or is another one.
     pub fn resume(recipe: AdaptRecipe, start: Option<Start>, base: &Path) -> Result<Self, AdaptError> {
         let (cases, table) = look(&recipe.request, base)?;
+        if !recipe.data.blake3.is_empty() && recipe.data.blake3 != table.checksum().blake3 {
+            return Err(AdaptError::OtherTable { table: recipe.request.data.join(", ") });
+        }
         possible(&recipe.request, &cases)?;
         let data = recipe.data.reading.cases(table)?;
         Ok(Self { cases, recipe, data, start })
@@ -106,7 +110,7 @@ fn look(request: &Request, base: &Path) -> Result<(Cases, Dataset), AdaptError> 
 /// Whether what was asked for goes together.
 fn possible(request: &Request, cases: &Cases) -> Result<(), AdaptError> {
     let wrong = |option, problem: String| Err(CasesError::Option { option, problem }.into());
-    if request.training != Training::Full && request.from.is_none() {
+    if request.adapt != Training::Full && request.from.is_none() {
         return wrong("--adapt", "expected a model to start from (--from MODEL), found none".to_owned());
     }
     if request.from.is_none() && (request.guard.is_some() || request.blend.is_some()) {
@@ -149,12 +153,13 @@ fn lockable(
     Ok(())
 }
 
-fn reading(cases: &Cases) -> Reading {
+fn reading(cases: &Cases, request: &Request) -> Reading {
     let names = |is: &dyn Fn(Kind) -> bool| cases.of(is).map(|column| column.name.clone()).collect();
     Reading {
         label: cases.label.clone(),
         dates: names(&|kind| kind == Kind::Date),
         single: names(&|kind| kind == Kind::Audio),
+        group: request.group.clone(),
     }
 }
 

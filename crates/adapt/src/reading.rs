@@ -22,6 +22,9 @@ pub struct Reading {
     /// Columns of one sound a case, of which a list is cut to its first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub single: Vec<String>,
+    /// The column whose cases belong together, as those of a patient: of it groups are drawn for intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl Reading {

@@ -15,11 +15,12 @@ use sensorium_state::{StateError, commit};
 use sensorium_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{AdaptError, Reading};
+use crate::{AdaptError, Duration, Reading};
 
 const RECIPE: &str = "recipe.toml";
 
-/// What the user asked for. It is kept with the run, which goes on with the same request only.
+/// What the user asked for: options of `finetune`, or a recipe of it. It is kept with the run, which goes on with the
+/// same request only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Request {
@@ -42,14 +43,14 @@ pub struct Request {
     /// Cross-validation in so many folds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<usize>,
-    /// Seconds of training, turned once into a number of steps.
+    /// How long to train, turned once into a number of steps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
+    pub time: Option<Duration>,
     /// The model to start from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
     /// What is trained.
-    pub training: Training,
+    pub adapt: Training,
     /// What stays as it is: modalities, or patterns of parameters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lock: Vec<String>,
@@ -139,6 +140,9 @@ pub struct CaseData {
     pub validation_share: f64,
     /// How rows become samples.
     pub reading: Reading,
+    /// BLAKE3 of the table, which is to be the same when the run is gone on with or judged.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blake3: String,
 }
 
 /// What a model starts from.
@@ -174,6 +178,23 @@ impl StartConfig {
             Some(problem) => Err(wrong("low_rank", problem)),
             None => Ok(()),
         }
+    }
+}
+
+impl Request {
+    /// Reads a recipe of fine-tuning: TOML of these keys, with relative paths starting at its folder.
+    ///
+    /// # Errors
+    /// Names the file, the line and the nearest valid key.
+    pub fn read(path: &Path) -> Result<Self, AdaptError> {
+        let mut request: Self = sensorium_recipe::read_strict(path)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let beside = |given: &Path| base.join(given);
+        let guarded = request.guard.iter_mut().flat_map(|guard| &mut guard.data);
+        request.data.iter_mut().chain(guarded).for_each(|given| *given = beside(given.as_ref()).display().to_string());
+        let prompts = request.guard.iter_mut().flat_map(|guard| &mut guard.prompts);
+        request.from.iter_mut().chain(prompts).for_each(|given| *given = beside(given));
+        Ok(request)
     }
 }
 
@@ -215,17 +236,25 @@ impl AdaptRecipe {
         Ok(recipe)
     }
 
-    /// The recipe that a run was begun with, if there is one, which must be of the same request.
+    /// The recipe that is kept with a run, if there is one.
     ///
     /// # Errors
-    /// If it was another one, or the file is damaged.
-    pub fn of_run(run: &Path, request: &Request) -> Result<Option<Self>, AdaptError> {
+    /// If the file is damaged.
+    pub fn read(run: &Path) -> Result<Option<Self>, AdaptError> {
         let path = run.join(RECIPE);
         if !path.exists() {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).map_err(|error| StateError::io("read", &path, error))?;
-        let mut recipe: Self = toml::from_str(&text).map_err(|error| toml_error(&path, &error))?;
+        Ok(Some(toml::from_str(&text).map_err(|error| toml_error(&path, &error))?))
+    }
+
+    /// The recipe that a run was begun with, if there is one, which must be of the same request.
+    ///
+    /// # Errors
+    /// If it was another one, or the file is damaged.
+    pub fn of_run(run: &Path, request: &Request) -> Result<Option<Self>, AdaptError> {
+        let Some(mut recipe) = Self::read(run)? else { return Ok(None) };
         // What is done after training may be asked for anew.
         recipe.request.guard.clone_from(&request.guard);
         recipe.request.blend = request.blend;

@@ -217,16 +217,19 @@ pub(crate) fn in_time(train: &TrainConfig, seconds: f64, per_step: f64) -> Train
 }
 
 impl Proposal {
-    /// Turns the time that was asked for into a number of steps.
+    /// Turns the time that was asked for into a number of steps, unless that is given, too.
     ///
     /// # Errors
     /// If the cases cannot be read.
     pub fn fit_time(&mut self, sides: &Sides, models: usize, device: &Device) -> Result<(), AdaptError> {
-        let Some(seconds) = self.recipe.request.seconds else { return Ok(()) };
+        let given = |set: &String| set.split('=').next().is_some_and(|key| key.trim() == "train.steps");
+        let Some(time) = self.recipe.request.time.filter(|_| !self.recipe.request.set.iter().any(given)) else {
+            return Ok(());
+        };
         let documents = |_: &Adapted| [String::new(), String::new()];
         let adaptation = Adaptation { proposal: self, sides, device, documents: &documents };
         let per_step = adaptation.seconds_per_step()?;
-        self.recipe.train = in_time(&self.recipe.train, seconds / models as f64, per_step);
+        self.recipe.train = in_time(&self.recipe.train, time.seconds() / models as f64, per_step);
         Ok(())
     }
 
@@ -241,7 +244,7 @@ fn with_groups(recipe: &AdaptRecipe, taken: Option<&Taken>) -> TrainConfig {
     if let (Some(taken), Some(start)) = (taken, &recipe.start) {
         let own = std::mem::take(&mut train.optimizer.groups);
         // What the recipe says comes last and counts.
-        let groups = groups(taken, recipe.request.training, start.layer_decay);
+        let groups = groups(taken, recipe.request.adapt, start.layer_decay);
         train.optimizer.groups = groups.into_iter().chain(own).collect();
     }
     train

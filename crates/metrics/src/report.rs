@@ -61,10 +61,11 @@ pub struct Column {
 /// Measures predictions over all rows and over the groups of each column.
 ///
 /// # Errors
-/// If a column is not as long as there are rows.
+/// If a column, or the bootstrap's groups, are not as many as there are rows.
 pub fn judge(predictions: &dyn Predictions, columns: &[Column], bootstrap: &Bootstrap) -> Result<Report, MetricsError> {
     let rows = predictions.rows();
     columns.iter().try_for_each(|column| check_length("values to group by", rows, column.values.len()))?;
+    bootstrap.groups.iter().try_for_each(|groups| check_length("groups to draw", rows, groups.len()))?;
     let all: Vec<usize> = (0..rows).collect();
     Ok(Report {
         rows,

@@ -155,13 +155,29 @@ fn intervals_are_as_wide_as_theory_says() {
     assert_eq!(detail.reliability.len(), 1);
 }
 
+/// Rows that are written four times say no more than once, and it shows where they are known to be one group.
+#[test]
+fn intervals_of_groups_are_as_wide_as_those_of_what_they_stand_for() {
+    let NumberCase { truth, predicted, .. } = golden().numbers;
+    let rows = truth.len();
+    let judged = |times: usize, groups: Option<Vec<usize>>| {
+        let numbers = Numbers::new(truth.repeat(times), predicted.repeat(times)).unwrap();
+        let report = judge(&numbers, &[], &Bootstrap { groups, ..Bootstrap::new(Seed::new(3)) }).unwrap();
+        let [low, high] = report.measures[0].interval.unwrap();
+        high - low
+    };
+    let grouped = judged(4, Some((0..4 * rows).map(|row| row % rows).collect()));
+    assert!((grouped / judged(1, None) - 1.0).abs() < 1e-9, "{grouped}");
+    assert!(judged(4, None) < 0.6 * grouped);
+}
+
 #[test]
 fn groups_are_measured_as_if_they_were_alone() {
     let case = golden().classes.remove(2);
     let values: Vec<String> =
         (0..case.truth.len()).map(|row| presence(["image", "text"].into_iter().take(row % 3))).collect();
     let column = Column { name: "modalities".into(), values: values.clone() };
-    let bootstrap = Bootstrap { resamples: 50, seed: Seed::new(1) };
+    let bootstrap = Bootstrap { resamples: 50, ..Bootstrap::new(Seed::new(1)) };
     let report = judge(&classes(&case), &[column], &bootstrap).unwrap();
     let groups = &report.groupings[0].groups;
     assert_eq!(groups.iter().map(|group| &*group.name).collect::<Vec<_>>(), ["image", "image + text", "none"]);

@@ -11,4 +11,4 @@ mod tests;
 pub use data::{Builtin, DataConfig};
 pub use error::{Hint, Line, RecipeError};
 pub use overrides::apply as apply_override;
-pub use recipe::{Expectation, Recipe};
+pub use recipe::{Expectation, Recipe, read_strict};

@@ -10,7 +10,7 @@ use sensorium_model::{Architecture, ModelConfig, ModelError};
 use sensorium_objectives::ObjectiveConfig;
 use sensorium_samples::LoaderConfig;
 use sensorium_train::{TrainConfig, TrainError};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
@@ -77,14 +77,8 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::read`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
-        let syntax = |error: toml::de::Error| RecipeError::Syntax { path: path.to_owned(), problem: error.to_string() };
-        let table: Table = toml::from_str(text).map_err(syntax)?;
-        let table = overrides.iter().try_fold(table, |table, given| overrides::apply(table, given))?;
         let origin = Origin { text, path, overrides };
-        let recipe = deserialize(&table).map_err(|(known, message)| {
-            let parse = |table: &Table| deserialize(table).err().map(|(_, message)| message);
-            origin.error(&locate::culprit(&table, known, &message, &parse), &message)
-        })?;
+        let recipe: Self = origin.parse()?;
         match recipe.problem() {
             Some((key, problem)) => Err(origin.error(&key.split('.').map(str::to_owned).collect::<Vec<_>>(), &problem)),
             None => Ok(recipe),
@@ -154,8 +148,17 @@ impl Recipe {
     }
 }
 
-/// Reads a table; the entry and the problem if it is not a recipe.
-fn deserialize(table: &Table) -> Result<Recipe, (Vec<String>, String)> {
+/// Reads a strict TOML file of another kind than a [`Recipe`].
+///
+/// # Errors
+/// Names the file, the line and the nearest valid key.
+pub fn read_strict<T: DeserializeOwned>(path: &Path) -> Result<T, RecipeError> {
+    let text = fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+    Origin { text: &text, path, overrides: &[] }.parse()
+}
+
+/// Reads a table; the entry and the problem if it is not what it should be.
+fn deserialize<T: DeserializeOwned>(table: &Table) -> Result<T, (Vec<String>, String)> {
     serde_path_to_error::deserialize(Value::Table(table.clone()))
         .map_err(|error| (way(error.path()), error.inner().message().to_owned()))
 }
@@ -177,6 +180,17 @@ struct Origin<'a> {
 }
 
 impl Origin<'_> {
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, RecipeError> {
+        let syntax =
+            |error: toml::de::Error| RecipeError::Syntax { path: self.path.to_owned(), problem: error.to_string() };
+        let table: Table = toml::from_str(self.text).map_err(syntax)?;
+        let table = self.overrides.iter().try_fold(table, |table, given| overrides::apply(table, given))?;
+        deserialize(&table).map_err(|(known, message)| {
+            let parse = |table: &Table| deserialize::<T>(table).err().map(|(_, message)| message);
+            self.error(&locate::culprit(&table, known, &message, &parse), &message)
+        })
+    }
+
     fn error(&self, way: &[String], message: &str) -> RecipeError {
         let hint = Hint(locate::nearest(message));
         let key = way.join(".");

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use sensorium::{
-    Error, JudgedTable,
+    Error, Examination, JudgedTable,
     adapt::{AdaptError, Predictor, Reading},
     report::{Page, render},
 };
@@ -10,26 +10,37 @@ use sensorium_state::commit;
 use super::Arguments;
 use crate::commands::progress_bar;
 
-/// Judges a fine-tuned model on a table with labels.
+/// Judges a fine-tuned model on a table with labels, or without one on the cases that its run kept from it.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let device = arguments.compute.open(&arguments.model)?;
-    let open = || -> Result<_, AdaptError> {
-        let predictor = Predictor::open(&arguments.model, &device)?;
-        Ok((predictor, Reading::open(arguments.samples.paths(), "".as_ref())?))
+    let (mut examination, on) = match arguments.samples.is_empty() {
+        true => {
+            let (examination, on) = Examination::of_run(&arguments.model, &device)?;
+            (examination, format!("the {on} cases"))
+        }
+        false => {
+            let open = || -> Result<_, AdaptError> {
+                let table = Reading::open(arguments.samples.paths(), "".as_ref())?;
+                Ok(Examination::of_table(Predictor::open(&arguments.model, &device)?, table))
+            };
+            (open().map_err(Error::from)?, arguments.samples.names())
+        }
     };
-    let (mut predictor, table) = open().map_err(Error::from)?;
-    let judged = JudgedTable::new(&mut predictor, &table, &arguments.by, &mut progress_bar("telling", false))?;
+    let mut progress = progress_bar("telling", arguments.quiet);
+    let subsets = &arguments.classes.subsets;
+    let judged = JudgedTable::new(&mut examination, &arguments.by, subsets, &mut progress)?;
     judged.remarks.iter().for_each(|remark| eprintln!("warning: {remark}"));
     match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&judged.judgement.report)?),
+        true => println!("{}", serde_json::to_string_pretty(&judged)?),
+        false if arguments.samples.is_empty() => println!("On {on}:\n{judged}"),
         false => println!("{judged}"),
     }
     if let Some(path) = &arguments.report {
         let page = Page {
-            title: predictor.config().label.clone(),
-            subtitle: format!("{} on {}", arguments.model.display(), arguments.samples.names()),
+            title: examination.predictor().config().label.clone(),
+            subtitle: format!("{} on {on}", arguments.model.display()),
             facts: vec![("cases".to_owned(), judged.judgement.report.rows.to_string())],
-            sections: judged.sections("How well cases are told", &predictor, &table),
+            sections: judged.sections("How well cases are told", &examination),
         };
         commit(path, render(&page).as_bytes())?;
     }

@@ -34,7 +34,7 @@ pub struct ClassArguments {
     /// Modalities that are there, others being absent, e.g. `--subset image,text` (may be repeated);
     /// without, each alone and all together
     #[arg(long = "subset", value_name = "NAMES", value_parser = names)]
-    subsets: Vec<Vec<Name>>,
+    pub subsets: Vec<Vec<Name>>,
 }
 
 /// A task's samples and classes.

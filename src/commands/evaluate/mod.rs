@@ -35,8 +35,8 @@ enum Task {
 #[derive(Args)]
 #[command(mut_arg("data", |data| data.required(false)))]
 pub struct Arguments {
-    /// A model directory, `runs/NAME/model`, an imported model, or a run of `finetune`, judged on a table with labels; or
-    /// vectors that `embed` wrote, E.parquet, without DATA
+    /// A model directory, `runs/NAME/model`, an imported model, or a run of `finetune`, judged on a table with labels or,
+    /// without DATA, on the cases that were kept from its models; or vectors that `embed` wrote, E.parquet, without DATA
     model: PathBuf,
     #[command(flatten)]
     samples: SampleArguments,
@@ -82,12 +82,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.model.extension().is_some_and(|extension| extension == "parquet") {
         return retrieval::stored(&arguments);
     }
+    if Predictor::is_at(&arguments.model) {
+        return cases::run(&arguments);
+    }
     if arguments.samples.is_empty() {
         let problem = "a model is judged on samples: name them after it (or give vectors, E.parquet, in its place)";
         return Err(Error::Usage(problem.to_owned()).into());
-    }
-    if Predictor::is_at(&arguments.model) {
-        return cases::run(&arguments);
     }
     let device = arguments.compute.open(&arguments.model)?;
     let model = AnyModel::open(&arguments.model, &device)?;

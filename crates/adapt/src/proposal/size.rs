@@ -8,19 +8,24 @@ use sensorium_train::{GroupConfig, OptimizerConfig, ScheduleConfig, TrainConfig,
 
 use crate::Training;
 
+/// Tokens of a text from which on a step costs so much that many small ones are better than few large ones.
+const LONG: usize = 200;
+
 /// How large a model a table of this size can teach.
 pub(super) struct Size {
     rows: usize,
     cells_alone: bool,
     media: bool,
+    long: bool,
 }
 
 impl Size {
     pub fn of(modalities: &BTreeMap<Name, ModalityConfig>, rows: usize) -> Self {
         let cells = |config: &ModalityConfig| matches!(config, ModalityConfig::Table(_));
         let media = |config: &ModalityConfig| matches!(config, ModalityConfig::Image(_) | ModalityConfig::Audio(_));
-        let (cells_alone, media) = (modalities.values().all(cells), modalities.values().any(media));
-        Self { rows, cells_alone, media }
+        let long = |config: &ModalityConfig| matches!(config, ModalityConfig::Text(text) if text.context > LONG);
+        let any = |is: &dyn Fn(&ModalityConfig) -> bool| modalities.values().any(is);
+        Self { rows, cells_alone: modalities.values().all(cells), media: any(&media), long: any(&long) }
     }
 
     /// One small trunk for all.
@@ -42,6 +47,7 @@ impl Size {
 
     pub fn train(&self, starts: bool, training: Training) -> TrainConfig {
         let batch = match self.rows {
+            _ if self.long => 16,
             0..500 => 32,
             500..4000 => 64,
             _ => 128,
