@@ -13,9 +13,16 @@ pub enum Pool {
     Class,
     /// The mean of the real tokens.
     Mean,
+    /// Mean and spread (as the x-vectors of Snyder et al. 2018): the first half of the features by their mean over the
+    /// real tokens, the second half by their standard deviation, so that the vector is as wide as a token. What a
+    /// texture is lies in how much its moments differ.
+    Statistics,
     /// The last real token, which has seen all others under causal attention (CLIP's text side).
     Last,
 }
+
+/// Keeps the gradient of a deviation finite where all tokens agree.
+const LEAST_VARIANCE: f64 = 1e-5;
 
 /// Consecutive tokens of one modality.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,11 +95,15 @@ impl Tokens {
         let mask = self.mask.clone().map(|mask| mask.slice([0..rows, segment.range.clone()]));
         match (segment.pool, mask) {
             (Pool::Class, _) => values.slice([0..rows, 0..1]).reshape([rows, width]),
-            (Pool::Mean, None) => values.mean_dim(1).reshape([rows, width]),
-            (Pool::Mean, Some(mask)) => {
-                let real = mask.float().unsqueeze_dim::<3>(2); // [rows, tokens, 1]
-                let count = real.clone().sum_dim(1).clamp_min(1.0); // [rows, 1, 1]
-                ((values * real).sum_dim(1) / count).reshape([rows, width])
+            (Pool::Mean, mask) => mean(values, mask.as_ref()).reshape([rows, width]),
+            (Pool::Statistics, mask) => {
+                let half = width / 2;
+                let spread = values.clone().slice_dim(2, half..width); // [rows, tokens, width - half]
+                let means = mean(values, mask.as_ref()); // [rows, 1, width]
+                let centred = spread - means.clone().slice_dim(2, half..width);
+                let variance = mean(centred.square(), mask.as_ref()); // [rows, 1, width - half]
+                let deviation = variance.add_scalar(LEAST_VARIANCE).sqrt();
+                Tensor::cat(vec![means.slice_dim(2, 0..half), deviation], 2).reshape([rows, width])
             }
             (Pool::Last, None) => {
                 let last = segment.range.len() - 1;
@@ -105,6 +116,17 @@ impl Tokens {
             }
         }
     }
+}
+
+/// Mean over the real tokens.
+///
+/// # Shapes
+/// `values` `[rows, tokens, width]`, `mask` `[rows, tokens]` → `[rows, 1, width]`
+fn mean(values: Tensor<3>, mask: Option<&Tensor<2, Bool>>) -> Tensor<3> {
+    let Some(mask) = mask else { return values.mean_dim(1) };
+    let real = mask.clone().float().unsqueeze_dim::<3>(2); // [rows, tokens, 1]
+    let count = real.clone().sum_dim(1).clamp_min(1.0); // [rows, 1, 1]
+    (values * real).sum_dim(1) / count
 }
 
 /// The vector of one modality in a pass.

@@ -1,8 +1,9 @@
 //! What pictures and sounds a column holds, and at which size they are read.
 
-use sensorium_contract::Value;
+use ndarray::Array1;
+use sensorium_contract::{Name, Value};
 use sensorium_modalities::{
-    audio::{AudioAugment, AudioConfig},
+    audio::{Audio, AudioAugment, AudioConfig, Standardise},
     image::{ImageAugment, ImageConfig, Resize, Size},
 };
 
@@ -52,7 +53,7 @@ pub(super) fn audio(field: &str, examples: &[Value]) -> AudioConfig {
     let rate = found.iter().map(|(rate, _)| *rate).max().unwrap_or(16_000).clamp(4000, 16_000);
     let longest = found.get(found.len().saturating_sub(1) * 19 / 20).map_or(10.0, |(_, seconds)| *seconds);
     let window = rate as usize / 40;
-    AudioConfig {
+    let config = AudioConfig {
         field: field.to_owned(),
         rate,
         seconds: (longest * 10.0).ceil().clamp(5.0, 100.0) / 10.0,
@@ -63,7 +64,23 @@ pub(super) fn audio(field: &str, examples: &[Value]) -> AudioConfig {
         patch_frames: 8,
         mask_ratio: 0.5,
         augment: AudioAugment { shift_frames: 20, mask_mels: 8, mask_frames: 16, ..AudioAugment::default() },
+        standardise: Standardise::None,
         ..AudioConfig::default()
+    };
+    AudioConfig { standardise: levels(&config, examples), ..config }
+}
+
+/// All sounds by the same mean and deviation, which are the examples': how loud and how even a sound is tells what it
+/// is. Each by its own where there is none to be read.
+fn levels(plain: &AudioConfig, examples: &[Value]) -> Standardise {
+    let Ok(audio) = Audio::new(&Name::new("audio"), plain.clone()) else { return Standardise::Clip };
+    let mel = |value: &Value| if let Value::Bytes(bytes) = value { audio.mel(bytes).ok() } else { None };
+    let values: Vec<f64> = examples.iter().filter_map(mel).flatten().map(f64::from).collect();
+    let values = Array1::from(values);
+    let rounded = |value: f64| (1000.0 * value).round() as f32 / 1000.0;
+    match (values.mean().map(rounded), rounded(values.std(0.0))) {
+        (Some(mean), std) if std > 0.0 => Standardise::Fixed { mean, std },
+        _ => Standardise::Clip,
     }
 }
 
