@@ -146,9 +146,7 @@ impl Published {
             _ => None,
         });
         let tokens = || match answers.remove("last_hidden_state")? {
-            Array::F32(tokens) => {
-                pooled(&tokens.into_dimensionality::<Ix3>().ok()?, &lengths, self.pool_of(reads))
-            }
+            Array::F32(tokens) => pooled(&tokens.into_dimensionality::<Ix3>().ok()?, &lengths, self.pool_of(reads)),
             _ => None,
         };
         // A family that says it reads something answers one of the two.

@@ -130,13 +130,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_changes() {
-        let changes = AudioAugment {
-            crop_seconds: Some([0.1, 0.2]),
-            shift_frames: 5,
-            mask_mels: 3,
-            mask_frames: 4,
-            gain: 0.5,
-        };
+        let changes =
+            AudioAugment { crop_seconds: Some([0.1, 0.2]), shift_frames: 5, mask_mels: 3, mask_frames: 4, gain: 0.5 };
         assert_eq!(run(changes.clone(), 1), run(changes.clone(), 1));
         assert_ne!(run(changes.clone(), 1), run(changes, 2));
     }
