@@ -147,3 +147,44 @@ pub struct Features {
     /// without meaning in a row that lacks the modality.
     pub pooled: Vec<Pooled>,
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// Three tokens of width 4, of which the last may be hidden.
+    fn pooled(pool: Pool, mask: Option<[bool; 3]>) -> Vec<f32> {
+        let device = Device::flex();
+        let values = [1.0, 2.0, 3.0, 4.0, 3.0, 6.0, 7.0, 4.0, 50.0, 60.0, 70.0, 80.0];
+        let values = Tensor::<3>::from_data(TensorData::new(values.to_vec(), [1, 3, 4]), &device);
+        let mask = mask.map(|mask| Tensor::from_data(TensorData::new(mask.to_vec(), [1, 3]), &device));
+        let tokens = Tokens::new(&Name::new("sound"), pool, values, mask);
+        tokens.pool().remove(0).vector.into_data().iter::<f32>().collect()
+    }
+
+    fn close(found: &[f32], expected: &[f32]) {
+        let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-2);
+        assert!(near && found.len() == expected.len(), "{found:?} is not {expected:?}");
+    }
+
+    #[test]
+    fn statistics_are_means_and_deviations_of_the_real_tokens() {
+        close(&pooled(Pool::Mean, None), &[18.0, 68.0 / 3.0, 80.0 / 3.0, 88.0 / 3.0]);
+        close(&pooled(Pool::Statistics, None), &[18.0, 68.0 / 3.0, 30.684, 35.827]);
+        let last_hidden = Some([true, true, false]);
+        close(&pooled(Pool::Mean, last_hidden), &[2.0, 4.0, 5.0, 4.0]);
+        close(&pooled(Pool::Statistics, last_hidden), &[2.0, 4.0, 2.0, 0.0]);
+    }
+
+    #[test]
+    fn tokens_that_agree_have_a_deviation_with_a_finite_gradient() {
+        let device = Device::flex().autodiff();
+        let values = Tensor::<3>::ones([1, 3, 4], &device).require_grad();
+        let tokens = Tokens::new(&Name::new("sound"), Pool::Statistics, values.clone(), None);
+        let gradients = tokens.pool().remove(0).vector.sum().backward();
+        let gradient: Vec<f32> = values.grad(&gradients).unwrap().into_data().iter::<f32>().collect();
+        assert!(gradient.iter().all(|value| value.is_finite()), "{gradient:?}");
+    }
+}
