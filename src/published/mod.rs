@@ -146,9 +146,7 @@ impl Published {
             _ => None,
         });
         let tokens = || match answers.remove("last_hidden_state")? {
-            Array::F32(tokens) => {
-                Some(pooled(&tokens.into_dimensionality::<Ix3>().ok()?, &lengths, self.pool_of(reads)))
-            }
+            Array::F32(tokens) => pooled(&tokens.into_dimensionality::<Ix3>().ok()?, &lengths, self.pool_of(reads)),
             _ => None,
         };
         // A family that says it reads something answers one of the two.
@@ -196,19 +194,21 @@ fn mask(lengths: &[usize]) -> Option<Array2<bool>> {
     lengths.iter().any(|&length| length < longest).then(mask)
 }
 
-/// `[rows, tokens, width]`, of each row the first ones real → `[rows, width]`
-fn pooled(tokens: &Array3<f32>, lengths: &[usize], pool: Pool) -> Array2<f32> {
+/// `[rows, tokens, width]`, of each row the first ones real → `[rows, width]`; nothing by statistics, which no published
+/// checkpoint is pooled by.
+fn pooled(tokens: &Array3<f32>, lengths: &[usize], pool: Pool) -> Option<Array2<f32>> {
     let (rows, _, width) = tokens.dim();
     let mut vectors = Array2::zeros((rows, width));
     for ((tokens, &length), mut vector) in tokens.outer_iter().zip(lengths).zip(vectors.rows_mut()) {
         let vector_of: Array1<f32> = match pool {
             Pool::Class => tokens.row(0).to_owned(),
             Pool::Last => tokens.row(length - 1).to_owned(),
+            Pool::Statistics => return None,
             Pool::Mean => tokens.slice(s![..length, ..]).sum_axis(Axis(0)) / length as f32,
         };
         vector.assign(&vector_of);
     }
-    vectors
+    Some(vectors)
 }
 
 fn unit(mut vectors: Array2<f32>) -> Array2<f32> {

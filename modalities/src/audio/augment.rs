@@ -10,6 +10,9 @@ pub(super) fn augment(item: Item, config: &AudioConfig, rng: &mut Rng) -> Item {
     // Decoding makes spectrograms of two axes only.
     let mel = item.arrays.f32(MEL).clone().into_dimensionality::<Ix2>();
     let mut mel = mel.unwrap_or_else(|error| unreachable!("{error}"));
+    if let Some(seconds) = changes.crop_seconds {
+        mel = crop(&mel, seconds, config, rng);
+    }
     if changes.shift_frames > 0 {
         mel = delay(&mel, rng.random_range(0..=changes.shift_frames), config.max_frames());
     }
@@ -28,6 +31,14 @@ pub(super) fn augment(item: Item, config: &AudioConfig, rng: &mut Rng) -> Item {
         }
     }
     Item { arrays: Arrays::default().with(MEL, Array::F32(mel.into_dyn())), content: item.content }
+}
+
+/// A random stretch of the spectrogram, one frame or more.
+fn crop(mel: &Array2<f32>, [least, most]: [f32; 2], config: &AudioConfig, rng: &mut Rng) -> Array2<f32> {
+    let frames = rng.random_range(least..=most) * config.rate as f32 / config.hop as f32;
+    let length = (frames.round() as usize).clamp(1, mel.nrows());
+    let start = rng.random_range(0..=mel.nrows() - length);
+    mel.slice(s![start..start + length, ..]).to_owned()
 }
 
 /// `frames` of the clip's least energy in front; no more than `longest` frames in all.
@@ -74,6 +85,23 @@ mod tests {
     }
 
     #[test]
+    fn a_crop_is_a_stretch_of_the_sound() {
+        let cropped = |seed| run(AudioAugment { crop_seconds: Some([0.1, 0.2]), ..Default::default() }, seed);
+        let mels: Vec<Array2<f32>> = (0..60).map(cropped).collect();
+        for mel in &mels {
+            let first = mel[[0, 0]];
+            assert_eq!((first - 1.0) % 8.0, 0.0, "begins with a frame");
+            assert!(mel.iter().enumerate().all(|(at, &value)| value == first + at as f32), "frames follow each other");
+        }
+        let lengths: Vec<usize> = mels.iter().map(Array2::nrows).collect();
+        assert!(lengths.iter().all(|length| (10..=20).contains(length)), "{lengths:?}");
+        assert!(lengths.contains(&11) && lengths.contains(&19), "{lengths:?}");
+        assert!(mels.iter().any(|mel| mel[[0, 0]] > 100.0), "from anywhere");
+        let whole = run(AudioAugment { crop_seconds: Some([1.0, 2.0]), ..Default::default() }, 1);
+        assert_eq!(whole.nrows(), 30, "a shorter sound stays whole");
+    }
+
+    #[test]
     fn one_band_and_one_stretch_are_blanked() {
         let blank = item().arrays.f32(MEL).mean().unwrap();
         let lengths = |changes: &AudioAugment, axis: Axis| -> Vec<usize> {
@@ -102,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_changes() {
-        let changes = AudioAugment { shift_frames: 5, mask_mels: 3, mask_frames: 4, gain: 0.5 };
+        let changes =
+            AudioAugment { crop_seconds: Some([0.1, 0.2]), shift_frames: 5, mask_mels: 3, mask_frames: 4, gain: 0.5 };
         assert_eq!(run(changes.clone(), 1), run(changes.clone(), 1));
         assert_ne!(run(changes.clone(), 1), run(changes, 2));
     }

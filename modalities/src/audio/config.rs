@@ -45,7 +45,7 @@ pub struct AudioConfig {
     /// Bands in a patch, a divisor of `mels`; all of them if it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch_mels: Option<usize>,
-    /// How the tokens become one vector: `class` adds a class token in front, `mean` needs none.
+    /// How the tokens become one vector: `class` adds a class token in front, `mean` and `statistics` need none.
     pub pool: Pool,
     /// Share of the patches that masked modelling hides.
     pub mask_ratio: f32,
@@ -184,6 +184,9 @@ pub enum Standardise {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AudioAugment {
+    /// Take a random stretch of so many seconds, from least to most; a shorter sound stays whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop_seconds: Option<[f32; 2]>,
     /// Put up to so many silent frames before the sound.
     pub shift_frames: usize,
     /// Blank one band of up to so many mels (SpecAugment, Park et al. 2019).
@@ -287,8 +290,12 @@ impl AudioConfig {
             let sound = mean.is_finite() && std.is_finite() && std > 0.0;
             check("standardise", sound, "a finite mean, a deviation above 0", format!("mean {mean}, std {std}"))?;
         }
-        check("pool", self.pool != Pool::Last, "`class` or `mean`", "`last`")?;
+        check("pool", self.pool != Pool::Last, "`class`, `mean` or `statistics`", "`last`")?;
         check("mask_ratio", (0.0..=1.0).contains(&self.mask_ratio), "a share between 0 and 1", self.mask_ratio)?;
+        if let Some([least, most]) = self.augment.crop_seconds {
+            let sound = 0.0 < least && least <= most && most.is_finite();
+            check("augment.crop_seconds", sound, "0 < least <= most", format!("[{least}, {most}]"))?;
+        }
         check("augment.mask_mels", self.augment.mask_mels <= self.mels, "at most `mels`", self.augment.mask_mels)?;
         let gain = self.augment.gain;
         check("augment.gain", gain.is_finite() && gain >= 0.0, "a number of 0 or more", gain)
@@ -329,6 +336,7 @@ mod tests {
         assert_eq!(key(|c| c.patch_mels = Some(7)), Some("patch_mels"));
         assert_eq!(key(|c| c.standardise = Standardise::Fixed { mean: 0.0, std: 0.0 }), Some("standardise"));
         assert_eq!(key(|c| c.pool = Pool::Last), Some("pool"));
+        assert_eq!(key(|c| c.augment.crop_seconds = Some([2.0, 1.0])), Some("augment.crop_seconds"));
         assert_eq!(key(|c| c.augment.gain = -1.0), Some("augment.gain"));
     }
 

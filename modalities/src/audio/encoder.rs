@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn padding_changes_no_real_token() {
         let device = Device::flex();
-        for (pool, offset) in [(Pool::Mean, 0), (Pool::Class, 1)] {
+        for (pool, offset) in [(Pool::Mean, 0), (Pool::Statistics, 0), (Pool::Class, 1)] {
             let config = config(pool);
             let encoder = encoder(&config, &device);
             let alone = encoder.tokens(&collate(&config, &[7]), &device);

@@ -211,7 +211,7 @@ impl ImageConfig {
         if let Some(norm) = self.norm {
             check("norm", norm.is_finite() && norm > 0.0, "a number above 0", norm)?;
         }
-        check("pool", self.pool != Pool::Last, "`class` or `mean`", "`last`")?;
+        check("pool", self.pool != Pool::Last, "`class`, `mean` or `statistics`", "`last`")?;
         check("mask_ratio", (0.0..=1.0).contains(&self.mask_ratio), "a share between 0 and 1", self.mask_ratio)?;
         if let Some(Window { centre, width }) = self.window {
             let sound = centre.is_finite() && width.is_finite() && width > 0.0;

@@ -20,7 +20,7 @@ pub struct TableConfig {
     pub waves: usize,
     /// The most categories of a column; of more, the rarest count as unknown.
     pub max_categories: usize,
-    /// How the tokens become one vector: `class` or `mean`.
+    /// How the tokens become one vector: `class`, `mean` or `statistics`.
     pub pool: Pool,
     /// Share of a row's present cells that masked modelling hides.
     pub mask_ratio: f32,
@@ -57,7 +57,7 @@ impl TableConfig {
     pub(super) fn validate(&self) -> Result<(), TableError> {
         let wrong = |key, expected, found: String| Err(TableError::Config { key, expected, found });
         if self.pool == Pool::Last {
-            return wrong("pool", "class or mean, as columns have no order", "last".to_owned());
+            return wrong("pool", "class, mean or statistics, as columns have no order", "last".to_owned());
         }
         if !(0.0..=1.0).contains(&self.mask_ratio) {
             return wrong("mask_ratio", "a share between 0 and 1", self.mask_ratio.to_string());
