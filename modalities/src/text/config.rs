@@ -19,10 +19,6 @@ pub struct TextConfig {
     pub pool: Pool,
     /// Share of the tokens that masked modelling hides (Devlin et al. 2019: 0.15).
     pub mask_ratio: f32,
-    /// The chance of each token to be hidden while training, so that no single word is learned by heart (Iyyer et al.
-    /// 2015). The tokenizer needs a mask token.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub token_dropout: f32,
     /// Whether tokens have learned positions; a trunk of rotary ones needs none.
     #[serde(skip_serializing_if = "is_true")]
     pub positions: bool,
@@ -33,10 +29,6 @@ pub struct TextConfig {
     /// have fewer tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fill: Option<i64>,
-}
-
-fn is_zero(value: &f32) -> bool {
-    *value == 0.0
 }
 
 fn is_true(value: &bool) -> bool {
@@ -51,7 +43,6 @@ impl Default for TextConfig {
             context: 64,
             pool: Pool::Class,
             mask_ratio: 0.15,
-            token_dropout: 0.0,
             positions: true,
             norm: None,
             fill: None,
@@ -72,14 +63,6 @@ impl TextConfig {
         if !(0.0..=1.0).contains(&self.mask_ratio) {
             let found = self.mask_ratio.to_string();
             return Err(TextError::Config { key: "mask_ratio", expected: "a share between 0 and 1", found });
-        }
-        if !(0.0..1.0).contains(&self.token_dropout) {
-            let found = self.token_dropout.to_string();
-            return Err(TextError::Config {
-                key: "token_dropout",
-                expected: "a share of at least 0 and below 1",
-                found,
-            });
         }
         if let Some(norm) = self.norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
             return Err(TextError::Config { key: "norm", expected: "a number above 0", found: norm.to_string() });

@@ -163,16 +163,6 @@ impl TextModality {
         matches!(self.config.tokenizer, TokenizerConfig::Published(_))
     }
 
-    /// With some of the ordinary tokens in disguise.
-    fn with_hidden(&self, item: Item, mask: i64, rng: &mut Rng) -> Item {
-        let hide = |id: &i64| match self.ordinary.binary_search(id).is_ok() {
-            true if rng.random::<f32>() < self.config.token_dropout => mask,
-            _ => *id,
-        };
-        let ids = item.arrays.i64("ids").iter().map(hide).collect::<Array1<i64>>();
-        Item { arrays: item.arrays.with("ids", Array::I64(ids.into_dyn())), ..item }
-    }
-
     /// First token, as much of the text as fits, last token.
     fn encode(&self, text: &str) -> Result<Encoded, Fault> {
         let failed = |error: tokenizers::Error| Fault::new(&self.config.field, "text cannot be tokenized", error);
@@ -256,13 +246,17 @@ impl Modality for TextModality {
         Ok(Some(Item { arrays, content }))
     }
 
-    /// Of several captions one, and of its tokens some are hidden.
+    /// Of several captions, one.
     fn augment(&self, item: Item, rng: &mut Rng) -> Item {
-        let item = if item.arrays.contains("captions") { one_caption(&item, rng) } else { item };
-        match self.special.mask {
-            Some(mask) if self.config.token_dropout > 0.0 => self.with_hidden(item, mask, rng),
-            _ => item,
+        if !item.arrays.contains("captions") {
+            return item;
         }
+        let lengths = item.arrays.i64("lengths");
+        let choice = rng.random_range(0..lengths.len());
+        let ids = item.arrays.i64("captions").index_axis(Axis(0), choice);
+        let ids = ids.slice_axis(Axis(0), (0..lengths[[choice]] as usize).into()).to_owned();
+        let content = item.arrays.i64("contents")[[choice]] as u64;
+        Item { arrays: Arrays::default().with("ids", Array::I64(ids)), content }
     }
 
     fn collate(&self, items: &[Item]) -> Arrays {
@@ -317,15 +311,6 @@ impl Modality for TextModality {
         }
         remarks
     }
-}
-
-fn one_caption(item: &Item, rng: &mut Rng) -> Item {
-    let lengths = item.arrays.i64("lengths");
-    let choice = rng.random_range(0..lengths.len());
-    let ids = item.arrays.i64("captions").index_axis(Axis(0), choice);
-    let ids = ids.slice_axis(Axis(0), (0..lengths[[choice]] as usize).into()).to_owned();
-    let content = item.arrays.i64("contents")[[choice]] as u64;
-    Item { arrays: Arrays::default().with("ids", Array::I64(ids)), content }
 }
 
 fn with_captions(arrays: Arrays, encoded: &[Encoded], pad: i64) -> Arrays {
