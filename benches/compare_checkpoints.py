@@ -7,9 +7,9 @@
 
 Makes checkpoints with drawn weights (the transformers library writes them), then runs the same batch through both:
 training steps (AdamW with decay on matrices, clipping by global norm) and forward passes, float32. PyTorch: eager mode,
-scaled dot-product attention, fused AdamW. First it holds that both compute the same losses over the first steps; then
-it prints the median step of all rounds, the ratio of samples/s and that of peak memory (each side is a process of its
-own, so memory holds the libraries too).
+scaled dot-product attention, fused AdamW; with --compile a third side whose model went through torch.compile. First it
+holds that all compute the same losses over the first steps; then it prints the median step of all rounds, the ratio of
+samples/s and that of peak memory (each side is a process of its own, so memory holds the libraries too).
 """
 
 import argparse
@@ -24,7 +24,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SPEED = ROOT / "target/release/examples/speed"
+SPEED = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "release/examples/speed")
 # Largest relative difference of a loss.
 TOLERANCE = 1e-3
 
@@ -64,7 +64,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10, help="steps a round, after two that warm up")
     parser.add_argument("--only", help="one of clip, vit-s, bert-base")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the PyTorch side")
+    parser.add_argument("--compile", action="store_true", help="also compare with torch.compile")
     parser.add_argument("--pytorch-alone", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
@@ -93,31 +93,54 @@ def main():
 
 
 def compare(name, folder, batch, task, options):
+    """One line for each task, the forward pass too; whether losses differ."""
+    different = False
+    for work in (task, "forward"):
+        sides = measure(folder, batch, work, options)
+        own = sides.pop("here")
+        line = f"{name:10} {'forward' if work == 'forward' else 'training':9} {own.step:8.1f} ms"
+        for label, side in sides.items():
+            if side.problem:
+                print(f"{label} cannot run {name}: {side.problem}", file=sys.stderr)
+                continue
+            line += (f"  {label} {side.step:8.1f} ms  samples/s x {side.step / own.step:.2f}"
+                     f"  memory x {own.memory / side.memory:.2f} ({own.memory / 2**20:.0f} / {side.memory / 2**20:.0f} MiB)")
+            if work != "forward":
+                pairs = list(zip(own.loss, side.loss))
+                far = max(abs(a - b) / abs(b) for a, b in pairs)
+                different |= far > TOLERANCE
+                line += f"  losses of {len(pairs)} steps differ by {far:.0e}"
+        print(line, flush=True)
+    return different
+
+
+class Side:
+    """What the rounds of one side have found."""
+
+    def __init__(self, rounds):
+        self.problem = next((found["problem"] for found in rounds if "problem" in found), None)
+        if self.problem is None:
+            self.step = statistics.median(step for found in rounds for step in found["step_ms"])
+            self.memory = statistics.median(found["peak_memory"] for found in rounds)
+            self.loss = rounds[0]["loss"]
+
+
+def measure(folder, batch, work, options):
+    """Label → side, each a process of its own, by turns."""
     threads = str(options.threads)
     environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
     environment["TRANSFORMERS_VERBOSITY"] = "error"
-    different = False
-    for work in (task, "forward"):
-        own = [str(SPEED), folder, batch, work, str(options.steps)]
-        other = [sys.executable, __file__, "--pytorch-alone", folder, batch, work, "--steps", str(options.steps),
-                 "--threads", threads] + (["--compile"] if options.compile else [])
-        rounds = [[], []]
-        for _ in range(options.rounds):
-            for found, command in zip(rounds, (own, other)):
-                answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
-                found.append(json.loads(answer.stdout.decode().strip().splitlines()[-1]))
-        steps = [statistics.median(step for found in side for step in found["step_ms"]) for side in rounds]
-        memory = [statistics.median(found["peak_memory"] for found in side) for side in rounds]
-        line = (f"{name:10} {'forward' if work == 'forward' else 'training':9} {steps[0]:8.1f} ms  PyTorch {steps[1]:8.1f} ms"
-                f"  samples/s x {steps[1] / steps[0]:.2f}  memory x {memory[0] / memory[1]:.2f}"
-                f" ({memory[0] / 2**20:.0f} / {memory[1] / 2**20:.0f} MiB)")
-        if work != "forward":
-            pairs = list(zip(rounds[0][0]["loss"], rounds[1][0]["loss"]))
-            far = max(abs(a - b) / abs(b) for a, b in pairs)
-            different |= far > TOLERANCE
-            line += f"  losses of {len(pairs)} steps differ by {far:.0e}"
-        print(line, flush=True)
-    return different
+    other = [sys.executable, __file__, "--pytorch-alone", folder, batch, work, "--steps", str(options.steps),
+             "--threads", threads]
+    commands = {"here": [str(SPEED), folder, batch, work, str(options.steps)], "PyTorch": other}
+    if options.compile:
+        commands["compiled"] = other + ["--compile"]
+    rounds = {label: [] for label in commands}
+    for _ in range(options.rounds):
+        for label, command in commands.items():
+            answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+            rounds[label].append(json.loads(answer.stdout.decode().strip().splitlines()[-1]))
+    return {label: Side(found) for label, found in rounds.items()}
 
 
 def pytorch(torch, transformers, folder, batch, work, options):
@@ -127,9 +150,13 @@ def pytorch(torch, transformers, folder, batch, work, options):
     model = getattr(transformers, config["architectures"][0]).from_pretrained(folder, attn_implementation="sdpa")
     model.eval()  # No dropout, as the checkpoints ask for none.
     inputs = load_file(batch)
-    step = forward(torch, model, inputs) if work == "forward" else training(torch, model, inputs, work)
     if options.compile:
-        step = torch.compile(step)
+        try:
+            model.compile()
+            model(**inputs)
+        except Exception as error:  # Whatever the compiler throws: no C++ compiler, an operation that it does not know.
+            return dict(problem=f"torch.compile: {str(error).strip().splitlines()[0]}")
+    step = forward(torch, model, inputs) if work == "forward" else training(torch, model, inputs, work)
     times, losses = [], []
     for number in range(options.steps + 2):
         start = time.perf_counter()

@@ -3,7 +3,7 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 use sensorium_contract::Seed;
-use sensorium_kernels::logits;
+use sensorium_kernels::{logits, lookup};
 
 use crate::{Draw, param};
 
@@ -22,9 +22,7 @@ impl Embedding {
 
     /// `[rows, tokens]` of ids → `[rows, tokens, width]`
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let [rows, tokens] = ids.dims();
-        let [_, width] = self.weight.dims();
-        self.weight.val().select(0, ids.reshape([rows * tokens])).reshape([rows, tokens, width])
+        lookup(self.weight.val(), ids)
     }
 
     /// How many values there are vectors for.

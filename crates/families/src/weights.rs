@@ -98,7 +98,11 @@ fn part_of<'a>(tensors: &'a mut Vec<NamedTensor>, name: &str, piece: &Piece) -> 
 
 /// `[rows, columns]` → `[columns, rows]`
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+    let mut transposed = Vec::with_capacity(values.len());
+    for column in 0..columns {
+        transposed.extend((0..rows).map(|row| values[row * columns + column]));
+    }
+    transposed
 }
 
 struct Loader<'a> {

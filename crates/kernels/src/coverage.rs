@@ -8,6 +8,7 @@ pub(crate) enum Operation {
     RmsNorm,
     BiasActivation,
     Linear,
+    Lookup,
     CrossEntropy,
     Block,
     Adamw,
@@ -15,12 +16,13 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Attention,
         Self::LayerNorm,
         Self::RmsNorm,
         Self::BiasActivation,
         Self::Linear,
+        Self::Lookup,
         Self::CrossEntropy,
         Self::Block,
         Self::Adamw,
@@ -34,6 +36,7 @@ impl Operation {
             Self::RmsNorm => "rms_norm",
             Self::BiasActivation => "bias_activation",
             Self::Linear => "linear",
+            Self::Lookup => "lookup",
             Self::CrossEntropy => "cross_entropy",
             Self::Block => "block",
             Self::Adamw => "adamw_step",
@@ -50,8 +53,8 @@ impl Operation {
     }
 }
 
-static FUSED: [AtomicU64; 9] = [const { AtomicU64::new(0) }; 9];
-static COMPOSED: [AtomicU64; 9] = [const { AtomicU64::new(0) }; 9];
+static FUSED: [AtomicU64; 10] = [const { AtomicU64::new(0) }; 10];
+static COMPOSED: [AtomicU64; 10] = [const { AtomicU64::new(0) }; 10];
 
 /// How often one operation ran in each form since the process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

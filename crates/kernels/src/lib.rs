@@ -13,6 +13,7 @@ mod coverage;
 mod cross_entropy;
 mod flex;
 mod linear;
+mod lookup;
 mod norm;
 #[cfg(test)]
 mod tests;
@@ -24,4 +25,5 @@ pub use block::{BlockOptions, BlockWeights, NormPlace, block};
 pub use coverage::{Coverage, Fusion, coverage, set_fusion};
 pub use cross_entropy::cross_entropy;
 pub use linear::{linear, logits};
+pub use lookup::lookup;
 pub use norm::{layer_norm, rms_norm};

@@ -19,7 +19,10 @@ pub fn likelihood(logits: Tensor<3>, labels: &Array2<i64>) -> Option<(Tensor<1>,
     }
     let device = logits.device().inner();
     let tensor = |values: &[i64]| Tensor::from_data(TensorData::from(values), &device);
-    let logits = logits.reshape([rows * tokens, classes]).select(0, tensor(&places)); // [predicted, classes]
+    let mut logits = logits.reshape([rows * tokens, classes]);
+    if places.len() < rows * tokens {
+        logits = logits.select(0, tensor(&places)); // [predicted, classes]
+    }
     Some((cross_entropy(logits, tensor(&labels)), labels.len()))
 }
 

@@ -12,19 +12,70 @@ use std::{
 use burn::tensor::{DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
+use memmap2::MmapMut;
 
 /// A cache line, so that vectors never straddle two.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
+/// Numbers in a cache line.
 const LINE: usize = 16;
+
+/// Bytes from which memory is mapped. Large pieces of many sizes that come and go leave holes in the allocator's heap,
+/// which stay with the process; maps go back to the system.
+const MAPPED: usize = 1 << 20;
+
+/// Lines of zeros at first.
+enum Memory {
+    Heap(Vec<Line>),
+    Map(MmapMut),
+}
+
+impl Memory {
+    fn new(lines: usize) -> Self {
+        let bytes = lines * size_of::<Line>();
+        match (bytes >= MAPPED).then(|| MmapMut::map_anon(bytes)) {
+            Some(Ok(map)) => Self::Map(map),
+            // A system without maps, or without more of them.
+            _ => Self::Heap(vec![Line([0.0; LINE]); lines]),
+        }
+    }
+
+    fn lines(&self) -> usize {
+        match self {
+            Self::Heap(lines) => lines.len(),
+            Self::Map(map) => map.len() / size_of::<Line>(),
+        }
+    }
+
+    /// As many numbers as the lines hold, on the boundary of a line: a map begins on that of a page.
+    fn start(&self) -> *const f32 {
+        match self {
+            Self::Heap(lines) => lines.as_ptr().cast(),
+            Self::Map(map) => map.as_ptr().cast(),
+        }
+    }
+
+    fn start_mut(&mut self) -> *mut f32 {
+        match self {
+            Self::Heap(lines) => lines.as_mut_ptr().cast(),
+            Self::Map(map) => map.as_mut_ptr().cast(),
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::Heap(Vec::new())
+    }
+}
 
 /// Numbers on the boundary of a cache line. New ones hold whatever was there before: zeros, or
 /// another buffer's numbers.
 #[derive(Default)]
 pub(crate) struct Buffer {
-    lines: Vec<Line>,
+    memory: Memory,
     length: usize,
 }
 
@@ -33,8 +84,9 @@ impl Buffer {
     pub(crate) fn new(length: usize) -> Self {
         let lines = length.div_ceil(LINE);
         let class = size_class(lines);
-        let lines = pool().take(class).unwrap_or_else(|| vec![Line([0.0; LINE]); class]);
-        Self { lines, length }
+        // Not while the pool is locked.
+        let idle = pool().take(class);
+        Self { memory: idle.unwrap_or_else(|| Memory::new(class)), length }
     }
 
     /// Room for `length` zeros.
@@ -46,7 +98,7 @@ impl Buffer {
 
     /// Makes it hold `length` numbers, whose values are then arbitrary.
     pub(crate) fn resize(&mut self, length: usize) {
-        if length > self.lines.len() * LINE {
+        if length > self.memory.lines() * LINE {
             *self = Self::new(length);
         }
         self.length = length;
@@ -64,8 +116,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if !self.lines.is_empty() {
-            pool().give(std::mem::take(&mut self.lines));
+        if self.memory.lines() > 0 {
+            // What goes back to the system goes when the pool is no longer locked.
+            let _surplus = pool().give(std::mem::take(&mut self.memory));
         }
     }
 }
@@ -75,14 +128,14 @@ impl Deref for Buffer {
 
     fn deref(&self) -> &[f32] {
         // SAFETY: a line is sixteen numbers without padding, and `length` is within the lines.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+        unsafe { std::slice::from_raw_parts(self.memory.start(), self.length) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         // SAFETY: as in `deref`.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.start_mut(), self.length) }
     }
 }
 
@@ -122,7 +175,7 @@ fn size_class(lines: usize) -> usize {
 
 /// Buffers that nobody uses now.
 struct Pool {
-    idle: VecDeque<Vec<Line>>,
+    idle: VecDeque<Memory>,
     idle_lines: usize,
     used_lines: usize,
     most_used_lines: usize,
@@ -136,23 +189,26 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 impl Pool {
-    fn take(&mut self, class: usize) -> Option<Vec<Line>> {
+    fn take(&mut self, class: usize) -> Option<Memory> {
         self.used_lines += class;
         self.most_used_lines = self.most_used_lines.max(self.used_lines);
-        let place = self.idle.iter().rposition(|lines| lines.len() == class)?;
+        let place = self.idle.iter().rposition(|memory| memory.lines() == class)?;
         self.idle_lines -= class;
         self.idle.remove(place)
     }
 
-    /// Keeps at most as much as was once in use; what has lain longest goes first.
-    fn give(&mut self, lines: Vec<Line>) {
-        self.used_lines = self.used_lines.saturating_sub(lines.len());
-        self.idle_lines += lines.len();
-        self.idle.push_back(lines);
+    /// Keeps at most as much as was once in use; gives what has lain longest and is too much.
+    fn give(&mut self, memory: Memory) -> Vec<Memory> {
+        self.used_lines = self.used_lines.saturating_sub(memory.lines());
+        self.idle_lines += memory.lines();
+        self.idle.push_back(memory);
+        let mut surplus = Vec::new();
         while self.idle_lines + self.used_lines > self.most_used_lines {
             let Some(oldest) = self.idle.pop_front() else { break };
-            self.idle_lines -= oldest.len();
+            self.idle_lines -= oldest.lines();
+            surplus.push(oldest);
         }
+        surplus
     }
 }
 
@@ -169,6 +225,18 @@ pub(crate) fn numbers(tensor: &FlexTensor) -> &[f32] {
 pub(crate) fn truths(tensor: &FlexTensor) -> &[u8] {
     let start = tensor.layout().start_offset();
     &tensor.bytes()[start..start + tensor.layout().num_elements()]
+}
+
+/// The elements of a contiguous integer tensor as places; nothing for an integer type that is not read here. What is
+/// negative becomes a place beyond all.
+pub(crate) fn indices(tensor: &FlexTensor) -> Option<Vec<usize>> {
+    let start = tensor.layout().start_offset();
+    let range = start..start + tensor.layout().num_elements();
+    match tensor.dtype() {
+        DType::I64 => Some(tensor.storage::<i64>()[range].iter().map(|&index| index as usize).collect()),
+        DType::I32 => Some(tensor.storage::<i32>()[range].iter().map(|&index| index as usize).collect()),
+        _ => None,
+    }
 }
 
 /// The tensor with its elements in order, without a copy where they are.

@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use burn::tensor::DType;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::{
-    buffer::{Buffer, numbers},
+    buffer::{Buffer, indices, numbers},
     fused::Fused,
     math::exp,
     rows::{get, put},
@@ -21,14 +20,7 @@ pub(crate) struct CrossEntropy {
 impl CrossEntropy {
     /// For an integer tensor of classes; nothing for an integer type that is not read here.
     pub(crate) fn new(classes: &FlexTensor) -> Option<Self> {
-        let start = classes.layout().start_offset();
-        let range = start..start + classes.layout().num_elements();
-        let classes = match classes.dtype() {
-            DType::I64 => classes.storage::<i64>()[range].iter().map(|&class| class as usize).collect(),
-            DType::I32 => classes.storage::<i32>()[range].iter().map(|&class| class as usize).collect(),
-            _ => return None,
-        };
-        Some(Self { classes: Arc::new(classes) })
+        Some(Self { classes: Arc::new(indices(classes)?) })
     }
 
     /// The loss of each row, and with `gradients` the derivative by its logits, times `factor`.

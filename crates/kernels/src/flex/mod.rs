@@ -14,6 +14,7 @@ mod cross_entropy;
 mod fused;
 mod layer_norm;
 mod linear;
+mod lookup;
 mod math;
 mod outer;
 mod plan;
@@ -88,6 +89,14 @@ fn product(
         }
         Some(_) => None,
     }
+}
+
+pub(crate) fn lookup(table: &Tensor<2>, ids: &Tensor<2, Int>) -> Option<Tensor<3>> {
+    if !fuses(Fusion::Operations) || !accepts(table) {
+        return None;
+    }
+    let operation = lookup::Lookup::new(&flex_primitive(ids.clone())?, ids.dims())?;
+    Some(run(operation, [table.clone().into_dispatch()]))
 }
 
 pub(crate) fn cross_entropy(logits: &Tensor<2>, classes: &Tensor<1, Int>) -> Option<Tensor<1>> {

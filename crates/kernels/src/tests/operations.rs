@@ -3,7 +3,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 use super::compare::{assert_close, device, mask, numbers, tensor, values};
 use crate::{
     Activation, AdamwOptions, AttentionOptions, adamw, adamw_step, attention, bias_activation, cross_entropy, flex,
-    layer_norm, linear, logits, squared_norm,
+    layer_norm, linear, logits, lookup, squared_norm,
 };
 
 const SHAPES: [[usize; 3]; 6] = [[1, 1, 12], [1, 3, 12], [2, 65, 48], [3, 5, 192], [33, 17, 36], [2, 300, 24]];
@@ -158,6 +158,23 @@ fn cross_entropy_equals_its_composed_form() {
 }
 
 #[test]
+fn lookup_equals_its_composed_form() {
+    for [values_of_table, width, rows, tokens] in [[1, 1, 1, 1], [7, 12, 3, 5], [300, 33, 5, 65]] {
+        // Some rows come up several times, others never.
+        let ids: Vec<i64> = (0..(rows * tokens) as i64).map(|at| at * at % values_of_table as i64).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, vec![rows, tokens]), &device());
+        let run = |function: fn(Tensor<2>, Tensor<2, Int>) -> Tensor<3>| {
+            let table = tensor([values_of_table, width], 1).require_grad();
+            let output = function(table.clone(), ids.clone());
+            let weights: Tensor<3> = tensor(output.dims(), 99);
+            let gradients = (output.clone() * weights).sum().backward();
+            vec![values(output), values(table.grad(&gradients).expect("a gradient"))]
+        };
+        assert_eq!(run(lookup), run(crate::lookup::composed), "{values_of_table} {width}");
+    }
+}
+
+#[test]
 fn adamw_equals_its_composed_form_and_keeps_what_others_hold() {
     let plain = |length, seed| tensor::<1>([length], seed).inner();
     let options = |step| AdamwOptions {
@@ -205,6 +222,7 @@ fn operations_equal_their_composed_forms_with_other_instructions() {
         linear_equals_its_composed_form();
         logits_equal_their_composed_form();
         cross_entropy_equals_its_composed_form();
+        lookup_equals_its_composed_form();
         adamw_equals_its_composed_form_and_keeps_what_others_hold();
         squared_norm_is_the_sum_of_squares();
     });
