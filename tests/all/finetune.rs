@@ -162,9 +162,11 @@ fn folds_are_averaged_and_each_case_is_told_by_the_model_that_has_not_seen_it() 
     assert!(recipe.contains("[data.reading]\ngroup = \"ward\""), "{recipe}");
     fs::write(path("run/recipe.toml"), recipe.replace("[data.reading]\ngroup = \"ward\"", "[data.reading]")).unwrap();
     let of_rows = json(&succeed(&["evaluate", &run, "--json"]));
-    let first = |report: &serde_json::Value, key: &str| report["measures"][0][key].clone();
-    assert_eq!(first(&of_rows, "value"), first(&before, "value"));
-    assert_ne!(first(&of_rows, "interval"), first(&before, "interval"));
+    let all = |report: &serde_json::Value, key: &str| -> Vec<serde_json::Value> {
+        report["measures"].as_array().unwrap().iter().map(|measure| measure[key].clone()).collect()
+    };
+    assert_eq!(all(&of_rows, "value"), all(&before, "value"));
+    assert_ne!(all(&of_rows, "interval"), all(&before, "interval"));
 
     fs::write(&table, fs::read_to_string(&table).unwrap().replace("calm", "calmer")).unwrap();
     let message = fail(&["evaluate", &run], 2);
