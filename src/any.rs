@@ -34,10 +34,10 @@ impl AnyModel {
     ///
     /// # Errors
     /// If it is damaged, or of a family that has no towers.
-    pub fn open_parts(path: &Path, device: &Device) -> Result<Self, Error> {
+    pub fn open_parts(path: &Path, device: &Device) -> Result<Model, Error> {
         match path.join("config.json").exists() {
-            true => Ok(Self::Own(of_towers(path, device)?)),
-            false => Self::open(path, device),
+            true => of_towers(path, device),
+            false => Ok(sensorium_model::load(path, device)?),
         }
     }
 

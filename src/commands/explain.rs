@@ -34,8 +34,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let device = arguments.device.open()?;
     let model = AnyModel::open_parts(&arguments.model, &device)?;
-    let query = arguments.question.query(&model)?;
-    let AnyModel::Own(model) = model else { unreachable!("a model of parts is an own one") };
+    let query = arguments.question.query(&AnyModel::Own(model.clone()))?;
     let (sample, given) = (query.sample(), query.modalities());
     let [first, second] = given else {
         return Err(usage("give two of --image, --audio, --row and --text: one is explained by the other".into()));
