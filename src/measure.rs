@@ -18,6 +18,9 @@ use crate::{EMBEDDING_BATCH, Error, Model, Pipeline};
 /// gradient once each, its two moments once each.
 const WORDS_PER_WEIGHT: usize = 10;
 
+/// Batches of held-out samples that the time of an evaluation is read off.
+const EVALUATED_BATCHES: usize = 4;
+
 /// A step's parts in milliseconds, medians over the measured steps. Where objectives come in only
 /// some of the steps: the mean of the medians of each kind of step.
 #[derive(Clone, Debug, Serialize)]
@@ -128,21 +131,33 @@ fn one_step(model: Model, optimizer: &mut AdamW, batch: &Batch, context: StepCon
     (model, [ready, forward, backward, Instant::now()])
 }
 
-/// Seconds that an evaluation during training takes, from one batch of held-out samples.
+/// Seconds that an evaluation during training takes, from the first batches of held-out samples
+/// after one that warms up.
 ///
 /// # Errors
 /// If the samples cannot be read.
 pub fn measure_evaluation(pipeline: &Pipeline) -> Result<f64, Error> {
-    let held_out = &pipeline.validation;
-    let model = pipeline.model.valid();
-    let context = StepContext { seed: pipeline.recipe.root_seed(), step: 0 };
+    evaluate(pipeline, 1)?;
     let start = Instant::now();
-    let Some(loaded) = held_out.sequential(EMBEDDING_BATCH).next() else { return Ok(0.0) };
-    let batch = loaded?.batch;
-    let samples = batch.len();
-    let _ = model.embed(&batch);
-    let _ = model.evaluate(&mut std::iter::once(batch), context);
-    Ok(start.elapsed().as_secs_f64() / samples as f64 * held_out.dataset().len() as f64)
+    let samples = evaluate(pipeline, EVALUATED_BATCHES)?;
+    let share = pipeline.validation.dataset().len() as f64 / samples.max(1) as f64;
+    Ok(start.elapsed().as_secs_f64() * share)
+}
+
+/// What an evaluation does, on so many batches; how many samples they hold.
+fn evaluate(pipeline: &Pipeline, batches: usize) -> Result<usize, Error> {
+    let model = pipeline.model.valid();
+    let mut samples = 0;
+    for loaded in pipeline.validation.sequential(EMBEDDING_BATCH).take(batches) {
+        let batch = loaded?.batch;
+        samples += batch.len();
+        let _ = model.embed(&batch);
+    }
+    let context = StepContext { seed: pipeline.recipe.root_seed(), step: 0 };
+    // The same samples once more: errors would have come above.
+    let again = pipeline.validation.sequential(EMBEDDING_BATCH).take(batches);
+    let _ = model.evaluate(&mut again.map_while(|loaded| Some(loaded.ok()?.batch)), context);
+    Ok(samples)
 }
 
 /// FLOP/s of a square matrix product, the best of several.

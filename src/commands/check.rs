@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{DeviceArguments, RecipeArguments, progress_bar};
 
 /// Least number of steps of the dry run that times are read off.
-const DRY_STEPS: usize = 2;
+const DRY_STEPS: usize = 4;
 
 #[derive(Args)]
 pub struct Arguments {
