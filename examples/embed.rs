@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
     let [_, model, samples] = arguments.as_slice() else { anyhow::bail!("usage: embed MODEL SAMPLES") };
     let model = load_model(Path::new(model), &device("auto")?)?;
     let samples = Dataset::open(&[SourceConfig::new(samples)], Path::new(""))?;
-    let data = Prepared::new(samples, Arc::new(model.preparation().clone()), LoaderConfig::default());
+    let data = Prepared::new(samples, Arc::new(model.preparation().clone()), LoaderConfig::default())?;
     let table = embed(&model, &data, &mut |_, _| ())?;
     for modality in table.modalities() {
         let column = table.column(modality)?;

@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
     let model = load_model(Path::new(model), &device("auto")?)?;
     let samples = Dataset::open(&[SourceConfig::new(samples)], Path::new(""))?;
     let preparation = Arc::new(model.preparation().clone());
-    let data = Prepared::new(samples, preparation.clone(), LoaderConfig::default());
+    let data = Prepared::new(samples, preparation.clone(), LoaderConfig::default())?;
     let table = embed(&model, &data, &mut |_, _| ())?;
     let fields = [("text".to_owned(), Value::Text(words.clone()))].into();
     let query = preparation.decode(&Sample { key: "query".into(), fields })?;

@@ -74,8 +74,8 @@ pub(crate) fn facts(model: &Model, steps: u64, report: &RetrievalReport) -> Vec<
     let mut facts = vec![
         ("parameters".to_owned(), parameter_count(model).to_string()),
         ("steps".to_owned(), steps.to_string()),
-        ("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1())),
     ];
+    facts.extend(report.mean_recall_at_1().map(|mean| ("mean recall@1".to_owned(), format!("{mean:.3}"))));
     if let Some(direction) = report.directions.first() {
         facts.push(("held-out samples".to_owned(), direction.candidates.to_string()));
     }

@@ -85,20 +85,20 @@ impl Guard {
     /// How well a model finds the samples, and tells their classes from words alone.
     fn measure(&self, model: &Model) -> Result<Kept, Error> {
         let preparation = Arc::new(model.preparation().clone());
-        let data = Prepared::new(self.samples.clone(), preparation, LoaderConfig::default());
+        let data = Prepared::new(self.samples.clone(), preparation, LoaderConfig::default())?;
         let report = retrieval(&embed(model, &data, &mut |_, _| ())?);
-        if report.directions.is_empty() {
+        let Some(recall_at_1) = report.mean_recall_at_1() else {
             let names: Vec<&str> = model.preparation().modalities.keys().map(|name| &**name).collect();
             let problem = format!("--guard: no sample has two of the modalities {}", names.join(", "));
             return Err(Error::Usage(problem));
-        }
+        };
         let zero_shot = match &self.classes {
             Some((prompts, path, label)) => {
                 Some(told_by_words(model, &data, (prompts, path.as_path(), label.as_str()))?)
             }
             None => None,
         };
-        Ok(Kept { recall_at_1: report.mean_recall_at_1(), zero_shot })
+        Ok(Kept { recall_at_1, zero_shot })
     }
 
     /// Measures the fine-tuned model on its validation cases, and what is left of the start, all along the way.

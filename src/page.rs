@@ -26,6 +26,9 @@ pub fn retrieval_sections(
     table: &EmbeddingTable,
     report: &RetrievalReport,
 ) -> Result<Vec<Section>, Error> {
+    if report.directions.is_empty() {
+        return Ok(Vec::new());
+    }
     let names: Vec<String> = table.modalities().map(ToString::to_string).collect();
     let matrix = recall_matrix(
         "Recall@1 by direction",

@@ -88,7 +88,7 @@ impl Pipeline {
         let from = start.map(|(_, config)| config.model);
         let preparation = Arc::new(model.preparation().clone());
         let prepared = |data| Prepared::new(data, preparation.clone(), recipe.loader.clone());
-        Ok(Self { train: prepared(train), validation: prepared(validation), model, data_card: card, from, recipe })
+        Ok(Self { train: prepared(train)?, validation: prepared(validation)?, model, data_card: card, from, recipe })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Keys of a recipe that change no result.
-const FREE_KEYS: [&str; 3] = ["loader.workers", "loader.ahead", "loader.cache_mb"];
+const FREE_KEYS: [&str; 4] = ["loader.workers", "loader.ahead", "loader.cache_mb", "loader.disk_cache_mb"];
 /// Samples in a model's recorded answers.
 const PROBE: usize = 4;
 

@@ -53,8 +53,8 @@ impl Evaluator<Model> for RetrievalEvaluator {
 
     fn evaluate(&mut self, model: &Model, _step: u64) -> Result<Vec<Metric>, Box<dyn StdError + Send + Sync>> {
         let report = retrieval(&embed(model, &self.validation, &mut |_, _| ())?);
-        let mean = ("mean recall@1".to_owned(), report.mean_recall_at_1());
+        let mean = report.mean_recall_at_1().map(|mean| ("mean recall@1".to_owned(), mean));
         let metric = |(name, value): (String, f64)| Metric { higher_is_better: !name.ends_with("rank"), name, value };
-        Ok(std::iter::once(mean).chain(report.metrics()).map(metric).collect())
+        Ok(mean.into_iter().chain(report.metrics()).map(metric).collect())
     }
 }

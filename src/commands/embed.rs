@@ -35,7 +35,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let origin = origin(&arguments.model, &samples, &dataset)?;
     // Each sample is wanted once.
     let config = LoaderConfig { cache_mb: 0, ..LoaderConfig::default() };
-    let data = Prepared::new(dataset, Arc::new(model.preparation().clone()), config);
+    let data = Prepared::new(dataset, Arc::new(model.preparation().clone()), config)?;
     let mut bar = progress_bar("embedding", arguments.quiet);
     let (begin, mut before) = (Instant::now(), None);
     let mut progress = |done, all| {

@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// Keys of a recipe that change no result.
-const FREE_KEYS: [&str; 5] = ["loader.workers", "loader.ahead", "loader.cache_mb", "request.guard", "request.blend"];
+const FREE_KEYS: [&str; 6] =
+    ["loader.workers", "loader.ahead", "loader.cache_mb", "loader.disk_cache_mb", "request.guard", "request.blend"];
 /// Cases that tokenizers and columns are learned from at most.
 const LEARNED_FROM: usize = 200_000;
 /// Cases in a model's recorded answers.
@@ -98,7 +99,7 @@ impl Adaptation<'_> {
         let preparation = Arc::new(model.preparation().clone());
         let prepared = |data| Prepared::new(data, preparation.clone(), recipe.loader.clone());
         let validation = self.proposal.data.choose(&self.sides.validation)?;
-        Ok(Ready { train: prepared(train), validation: prepared(validation), model, taken })
+        Ok(Ready { train: prepared(train)?, validation: prepared(validation)?, model, taken })
     }
 
     /// The cases to learn from; of balanced classes each with the same weight.

@@ -117,10 +117,10 @@ impl RetrievalReport {
         self.directions.iter().find(|d| d.from.len() == 1 && &*d.from[0] == from && &*d.to == to)
     }
 
-    /// Mean own-partner recall@1 of all directions; 0 if there are none.
-    pub fn mean_recall_at_1(&self) -> f64 {
+    /// Mean own-partner recall@1 of all directions, if there are any.
+    pub fn mean_recall_at_1(&self) -> Option<f64> {
         let sum: f64 = self.directions.iter().map(|direction| direction.own_partner.recall_at_1).sum();
-        sum / self.directions.len().max(1) as f64
+        (!self.directions.is_empty()).then(|| sum / self.directions.len() as f64)
     }
 
     /// All numbers by name, for logs: `image→text/recall@1`, `image→text/median rank`,

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let preparation = Arc::new(Preparation::default());
     for workers in [0, 1, 2] {
         let config = LoaderConfig { workers: Some(workers), cache_mb: 0, max_damaged: 1.0, ..Default::default() };
-        let prepared = Prepared::new(dataset.clone(), preparation.clone(), config);
+        let prepared = Prepared::new(dataset.clone(), preparation.clone(), config)?;
         let (order, seed) = (prepared.order(128, Seed::new(0)), Seed::new(0));
         let steps = 3 * order.steps_per_epoch();
         let (start, mut samples) = (Instant::now(), 0);

@@ -154,6 +154,10 @@ pub struct LoaderConfig {
     pub ahead: usize,
     /// Memory for decoded samples, in MiB. What fits is decoded once.
     pub cache_mb: u64,
+    /// Room on disk for decoded samples that no longer fit into memory, in MiB: a file in the
+    /// system's temporary folder (`TMPDIR`), which goes with the process. For data whose decoding
+    /// is what training waits for.
+    pub disk_cache_mb: u64,
     /// The share of damaged samples above which a run fails.
     pub max_damaged: f64,
     /// Samples that are shuffled with each other when the data is larger than this.
@@ -162,6 +166,6 @@ pub struct LoaderConfig {
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { workers: None, ahead: 2, cache_mb: 1024, max_damaged: 0.01, window: 262_144 }
+        Self { workers: None, ahead: 2, cache_mb: 1024, disk_cache_mb: 0, max_damaged: 0.01, window: 262_144 }
     }
 }

@@ -30,7 +30,7 @@
 //! let dataset = Dataset::open(&[SourceConfig::new("shards/{000..127}.tar")], Path::new("."))?;
 //! let seed = Seed::new(0);
 //! let (train, held_out) = dataset.split_by_key(0.1, seed)?;
-//! let prepared = Prepared::new(train, Arc::new(Preparation::default()), LoaderConfig::default());
+//! let prepared = Prepared::new(train, Arc::new(Preparation::default()), LoaderConfig::default())?;
 //! for loaded in prepared.train(prepared.order(128, seed), seed, 0..1000) {
 //!     println!("{} samples", loaded?.batch.len());
 //! }

@@ -11,11 +11,12 @@ use crate::{
     cache::{Cache, Ready},
     config::LoaderConfig,
     dataset::Dataset,
+    error::SourceError,
     loader::{Loader, Plan},
     order::Order,
 };
 
-/// Data together with how it becomes batches, and the decoded samples that fit into memory.
+/// Data together with how it becomes batches, and the decoded samples that are kept.
 /// Cloning is cheap, and clones share what is kept.
 #[derive(Clone, Debug)]
 pub struct Prepared {
@@ -27,9 +28,12 @@ pub struct Prepared {
 
 impl Prepared {
     /// Nothing is read yet.
-    pub fn new(dataset: Dataset, preparation: Arc<Preparation>, config: LoaderConfig) -> Self {
-        let cache = Arc::new(Cache::new(config.cache_mb << 20));
-        Self { dataset, preparation, config, cache }
+    ///
+    /// # Errors
+    /// If decoded samples are to be kept on disk and the temporary folder takes no file.
+    pub fn new(dataset: Dataset, preparation: Arc<Preparation>, config: LoaderConfig) -> Result<Self, SourceError> {
+        let cache = Cache::new(&config).map_err(SourceError::io(&std::env::temp_dir()))?;
+        Ok(Self { dataset, preparation, config, cache: Arc::new(cache) })
     }
 
     /// The samples.

@@ -76,7 +76,7 @@ impl Asked {
             return Ok(None);
         }
         let dataset = arguments.samples.others(&arguments.classes.train).open().context("--train")?;
-        let data = Prepared::new(dataset, self.data.preparation().clone(), Default::default());
+        let data = Prepared::new(dataset, self.data.preparation().clone(), Default::default())?;
         let table = LabelledTable::embed(model, &data, &self.label, &mut arguments.progress());
         Ok(Some(table.context("--train")?))
     }

@@ -64,7 +64,7 @@ pub struct Arguments {
 impl Arguments {
     fn prepared(&self, model: &AnyModel) -> anyhow::Result<Prepared> {
         let preparation = Arc::new(model.preparation().clone());
-        Ok(Prepared::new(self.samples.open()?, preparation, LoaderConfig::default()))
+        Ok(Prepared::new(self.samples.open()?, preparation, LoaderConfig::default())?)
     }
 
     /// Of embedding the samples.

@@ -32,7 +32,9 @@ pub fn run(arguments: &Arguments, model: &AnyModel) -> anyhow::Result<ExitCode> 
         let page = Page {
             title: "Retrieval".to_owned(),
             subtitle: arguments.subtitle(),
-            facts: vec![("mean recall@1".to_owned(), format!("{:.3}", report.mean_recall_at_1()))],
+            facts: Vec::from_iter(
+                report.mean_recall_at_1().map(|mean| ("mean recall@1".to_owned(), format!("{mean:.3}"))),
+            ),
             sections: retrieval_sections(&model.readings(), data.dataset(), &table, &report)?,
         };
         commit(path, render(&page).as_bytes())?;

@@ -48,7 +48,7 @@ fn planted(samples: usize, faults: usize) {
     let dataset = Dataset::open(&[SourceConfig::new("planted.tar")], home.path()).unwrap();
     assert_eq!(dataset.len(), samples);
     let config = LoaderConfig { max_damaged: 0.05, ..LoaderConfig::default() };
-    let prepared = Prepared::new(dataset, Arc::new(pipeline.model.preparation().clone()), config);
+    let prepared = Prepared::new(dataset, Arc::new(pipeline.model.preparation().clone()), config).unwrap();
     let (mut read, mut reasons, mut named) = (0, BTreeMap::<String, usize>::new(), BTreeSet::new());
     for loaded in prepared.sequential(64) {
         let loaded = loaded.unwrap();

@@ -10,7 +10,7 @@ fn config(workers: usize) -> LoaderConfig {
 }
 
 fn prepared(dataset: Dataset, config: LoaderConfig) -> Prepared {
-    Prepared::new(dataset, preparation(), config)
+    Prepared::new(dataset, preparation(), config).unwrap()
 }
 
 fn train(prepared: &Prepared, steps: std::ops::Range<u64>) -> Loader {
@@ -27,8 +27,8 @@ fn batches_are_the_same_for_any_number_of_workers_and_when_resumed() {
     let expected = batches(train(&prepared(numbers(500), config(0)), 0..40));
     assert_eq!(expected.len(), 40);
     for workers in [1, 2, 8] {
-        for cache_mb in [0, 64] {
-            let prepared = prepared(numbers(500), LoaderConfig { cache_mb, ..config(workers) });
+        for (cache_mb, disk_cache_mb) in [(0, 0), (64, 0), (0, 64)] {
+            let prepared = prepared(numbers(500), LoaderConfig { cache_mb, disk_cache_mb, ..config(workers) });
             assert_eq!(batches(train(&prepared, 0..40)), expected, "{workers} workers");
             assert_eq!(batches(train(&prepared, 17..40)), expected[17..], "{workers} workers, resumed");
         }
