@@ -71,10 +71,8 @@ pub(crate) fn subtitle(recipe: &Recipe) -> String {
 
 /// The few numbers to know first.
 pub(crate) fn facts(model: &Model, steps: u64, report: &RetrievalReport) -> Vec<(String, String)> {
-    let mut facts = vec![
-        ("parameters".to_owned(), parameter_count(model).to_string()),
-        ("steps".to_owned(), steps.to_string()),
-    ];
+    let mut facts =
+        vec![("parameters".to_owned(), parameter_count(model).to_string()), ("steps".to_owned(), steps.to_string())];
     facts.extend(report.mean_recall_at_1().map(|mean| ("mean recall@1".to_owned(), format!("{mean:.3}"))));
     if let Some(direction) = report.directions.first() {
         facts.push(("held-out samples".to_owned(), direction.candidates.to_string()));

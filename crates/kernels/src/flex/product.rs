@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     buffer::Buffer,
-    simd::{Kernel, Simd, dispatch, panel_width},
+    simd::{Kernel, Simd, dispatch, panel_width, prefetch},
 };
 
 /// A strided matrix that is read: element `(i, j)` is at `values[i · row + j · column]`.
@@ -51,6 +51,9 @@ pub(crate) struct Panels {
     columns: usize,
 }
 
+/// Rows that are asked for before their turn to be packed: they lie too far apart for the processor to foresee them.
+const PACKED_AHEAD: usize = 8;
+
 impl Panels {
     /// A packed copy of a matrix.
     pub(crate) fn pack(matrix: Strided, inner: usize, columns: usize) -> Self {
@@ -80,10 +83,13 @@ impl Panels {
         if matrix.column == 1 {
             // A few panels at a time, so that a row is read in longer runs.
             for (group, panels) in self.values.chunks_mut(4 * inner * width).enumerate() {
+                let first = 4 * group * width;
                 for row in 0..inner {
+                    let ahead = matrix.values.as_ptr().wrapping_add((row + PACKED_AHEAD) * matrix.row + first);
+                    prefetch(ahead, 4 * width);
                     for (index, panel) in panels.chunks_exact_mut(inner * width).enumerate() {
                         let rows = &mut panel[row * width..(row + 1) * width];
-                        copy_row(rows, matrix.below(row).values, (4 * group + index) * width, columns);
+                        copy_row(rows, matrix.below(row).values, first + index * width, columns);
                     }
                 }
             }
@@ -339,19 +345,43 @@ struct Place {
     count: usize,
 }
 
-/// All rows of one panel, in tiles of nearly equal height.
+/// Numbers of a row of the left operand that a tile begins with; those after them the processor foresees.
+const BEGINNING: usize = 48;
+
+impl Place {
+    /// The rows from `row`.
+    #[inline(always)]
+    fn below(self, row: usize) -> Self {
+        let (left, output) = (row * self.row, row * self.stride);
+        Self { left: self.left.wrapping_add(left), output: self.output.wrapping_add(output), ..self }
+    }
+
+    /// Asks for what the sums of so many rows begin with.
+    #[inline(always)]
+    fn ask(self, rows: usize, width: usize) {
+        for place in (0..rows).map(|row| self.below(row)) {
+            prefetch(place.output, width);
+            if place.column == 1 {
+                prefetch(place.left, BEGINNING);
+            }
+        }
+    }
+}
+
+/// All rows of one panel, in tiles of nearly equal height; while one is computed, what the next begins with comes in.
 #[inline(always)]
-unsafe fn panel_product<S: Simd>(s: S, place: Place, rows: usize) {
+unsafe fn panel_product<S: Simd>(s: S, whole: Place, rows: usize) {
+    let width = 2 * S::LANES;
     let tiles = rows.div_ceil(S::TILE_ROWS);
     let (height, taller) = (rows / tiles, rows % tiles);
-    let mut first = 0;
+    let mut rest = whole;
     for index in 0..tiles {
         let height = height + usize::from(index < taller);
-        let place = Place {
-            left: place.left.wrapping_add(first * place.row),
-            output: place.output.wrapping_add(first * place.stride),
-            ..place
-        };
+        let place = rest;
+        rest = rest.below(height);
+        let next_panel = Place { output: whole.output.wrapping_add(width), ..whole };
+        let next = if index + 1 < tiles { rest } else { next_panel };
+        next.ask(height, width);
         // SAFETY: the caller's contract, for a part of the rows.
         unsafe {
             match height {
@@ -369,7 +399,6 @@ unsafe fn panel_product<S: Simd>(s: S, place: Place, rows: usize) {
                 _ => tile::<S, 12>(s, place),
             }
         }
-        first += height;
     }
 }
 

@@ -127,6 +127,19 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     }
 }
 
+/// Asks for so many numbers from `at`, wherever that is, before they are read or written.
+#[inline(always)]
+pub(crate) fn prefetch(at: *const f32, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..count).step_by(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: nothing that the program sees is read, and a place without memory is passed over.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (at, count);
+}
+
 /// Width of a panel of [`super::product::Panels`]: two vectors.
 pub(crate) fn panel_width() -> usize {
     struct Width;
