@@ -11,7 +11,7 @@ use sensorium_contract::{Name, Pool, Seed, Value};
 use sensorium_modalities::{
     ModalityConfig,
     table::{ColumnConfig, ColumnKind, Scale, TableConfig},
-    text::{TextConfig, TokenizerConfig, TokenizerKind, Training as TokenizerTraining},
+    text::{Letters, TextConfig, TokenizerConfig, TokenizerKind, Training as TokenizerTraining},
 };
 use sensorium_objectives::{SupervisedConfig, Task};
 use sensorium_samples::{Dataset, LoaderConfig};
@@ -213,6 +213,8 @@ fn table(columns: Vec<ColumnConfig>, rows: usize) -> TableConfig {
 
 fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
     let [_, long] = column.length;
+    let differ = writing == Writing::Sequence && !column.differing.is_empty();
+    let read = if differ { column.differing.len() } else { long };
     let (kind, letters, most) = match writing {
         Writing::Prose => (TokenizerKind::WordPiece, 4.0, 128),
         Writing::Molecule => (TokenizerKind::Smiles, 1.0, 160),
@@ -227,8 +229,9 @@ fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
     TextConfig {
         field: column.name.clone(),
         tokenizer: TokenizerConfig::Train(training),
-        context: ((long as f64 / letters) as usize + 2).clamp(8, most),
+        context: ((read as f64 / letters) as usize + 2).clamp(8, most),
         pool: Pool::Mean,
+        letters: differ.then(|| Letters { of: column.example.clone(), at: column.differing.clone() }),
         ..TextConfig::default()
     }
 }

@@ -113,6 +113,8 @@ pub struct Column {
     pub example: String,
     /// Middle and 95th percentile of a text's length in characters; 0 of others.
     pub length: [usize; 2],
+    /// Of sequences of one length that differ at no more than half of their places: these, from 0.
+    pub differing: Vec<usize>,
     /// Why it may give the label away.
     pub leak: Option<String>,
 }

@@ -44,6 +44,7 @@ pub(crate) fn infer(name: &str, cells: &[Option<Value>]) -> Column {
         distinct: values.counts.len(),
         example: values.texts.first().cloned().unwrap_or_default(),
         length: [length(0.5), length(0.95)],
+        differing: if kind == Kind::Text(Writing::Sequence) { differing(&values.texts) } else { Vec::new() },
         leak: None,
     }
 }
@@ -155,7 +156,11 @@ impl<'a> Values<'a> {
             return (Kind::Category, format!("{distinct} different values"));
         }
         if self.share_of_texts(is_sequence) >= NEARLY_ALL && length >= 20.0 {
-            return (Kind::Text(Writing::Sequence), "letters of a sequence, without words".into());
+            let reason = match (differing(&self.texts).len(), self.texts[0].chars().count()) {
+                (0, _) => "letters of a sequence, without words".to_owned(),
+                (few, all) => format!("a sequence of {all} letters, {few} of which differ"),
+            };
+            return (Kind::Text(Writing::Sequence), reason);
         }
         if self.is_molecules() {
             return (Kind::Text(Writing::Molecule), "molecules as SMILES".into());
@@ -185,6 +190,20 @@ fn named_as_identifier(name: &str) -> bool {
         || name.ends_with("ID")
         || lower.starts_with("unnamed")
         || lower.starts_with("column_0")
+}
+
+/// Places at which sequences differ; none if they are of several lengths, or differ at more than half of their places.
+fn differing(texts: &[String]) -> Vec<usize> {
+    let first = texts.first().map_or(&[][..], |text| text.as_bytes());
+    if texts.iter().any(|text| text.len() != first.len()) {
+        return Vec::new();
+    }
+    let mut differs = vec![false; first.len()];
+    for text in texts {
+        differs.iter_mut().zip(text.bytes().zip(first)).for_each(|(differs, (own, other))| *differs |= own != *other);
+    }
+    let places: Vec<usize> = (0..first.len()).filter(|&place| differs[place]).collect();
+    if 2 * places.len() <= first.len() { places } else { Vec::new() }
 }
 
 /// Letters of the one-letter codes of amino acids or bases, and nothing else.

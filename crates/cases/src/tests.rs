@@ -69,6 +69,28 @@ fn columns_are_understood() {
 }
 
 #[test]
+fn of_variants_it_is_told_where_they_differ() {
+    let chain = |row: usize, places: &[usize]| {
+        let mut letters = "MTYKLILNGKTLKGETTTEAVDAATAEKVF".repeat(2).into_bytes();
+        places.iter().for_each(|&place| letters[place] = b"ACDEFGHIKL"[(row + place) % 10]);
+        String::from_utf8(letters).unwrap()
+    };
+    let look = |chain: &dyn Fn(usize) -> String| {
+        let rows: String = (0..40).map(|row| format!("{},{}.5\n", chain(row), row)).collect();
+        let cases = look(&format!("chain,fitness\n{rows}"), "fitness", &Roles::default()).unwrap();
+        let column = cases.columns.into_iter().find(|column| column.name == "chain").unwrap();
+        assert_eq!(column.kind.to_string(), "sequence");
+        (column.differing, column.reason)
+    };
+    let (places, reason) = look(&|row| chain(row, &[8, 9, 40]));
+    assert_eq!((&places[..], &*reason), (&[8, 9, 40][..], "a sequence of 60 letters, 3 of which differ"));
+    let most: Vec<usize> = (0..31).collect();
+    assert!(look(&|row| chain(row, &most)).0.is_empty());
+    let lengths = |row: usize| chain(row, &[8]) + if row == 7 { "A" } else { "" };
+    assert!(look(&lengths).0.is_empty());
+}
+
+#[test]
 fn the_user_has_the_last_word() {
     let mut roles = Roles::default();
     roles.read_kinds("text=ward,drop=copy,note").unwrap();

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use sensorium_contract::Pool;
 use serde::{Deserialize, Serialize};
 
-use super::TextError;
+use super::{Letters, TextError};
 
 /// How a text becomes tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct TextConfig {
     /// have fewer tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fill: Option<i64>,
+    /// Which letters are read of texts that are all of one length; all if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub letters: Option<Letters>,
 }
 
 fn is_true(value: &bool) -> bool {
@@ -46,6 +49,7 @@ impl Default for TextConfig {
             positions: true,
             norm: None,
             fill: None,
+            letters: None,
         }
     }
 }
@@ -67,7 +71,7 @@ impl TextConfig {
         if let Some(norm) = self.norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
             return Err(TextError::Config { key: "norm", expected: "a number above 0", found: norm.to_string() });
         }
-        Ok(())
+        self.letters.as_ref().map_or(Ok(()), Letters::validate)
     }
 }
 

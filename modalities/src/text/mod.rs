@@ -4,6 +4,7 @@ mod config;
 mod encoder;
 mod error;
 mod files;
+mod letters;
 mod merges;
 mod pieces;
 mod prepare;
@@ -20,6 +21,7 @@ pub use config::{TextConfig, TokenizerConfig, TokenizerKind, Training};
 pub use encoder::TextEncoder;
 pub use error::TextError;
 pub use files::{published_tokenizer, read_tokenizer};
+pub use letters::Letters;
 pub use prepare::TextModality;
 pub use published::Words;
 

@@ -37,6 +37,8 @@ pub struct TextModality {
     ordinary: Arc<[i64]>,
     seen: Arc<AtomicUsize>,
     truncated: Arc<AtomicUsize>,
+    /// Texts that differ from the others at letters that are not read.
+    different: Arc<AtomicUsize>,
 }
 
 /// One text in tokens.
@@ -61,7 +63,11 @@ impl TextModality {
                 Self::new(config, json, &place)
             }
             TokenizerConfig::Train(training) => {
-                let json = tokenizer::train(training, &config.field, texts)?;
+                let read = |text: String| match &config.letters {
+                    Some(letters) => Some(letters.pick(text.trim())?.0),
+                    None => Some(text),
+                };
+                let json = tokenizer::train(training, &config.field, &mut texts.filter_map(read))?;
                 Self::new(config, json, "the learned tokenizer")
             }
             TokenizerConfig::Published(directory) => {
@@ -117,6 +123,7 @@ impl TextModality {
             ordinary: ordinary.into(),
             seen: Arc::default(),
             truncated: Arc::default(),
+            different: Arc::default(),
         })
     }
 
@@ -212,7 +219,19 @@ impl TextModality {
             single => vec![text(single)?],
         };
         texts.retain(|text| !text.trim().is_empty());
-        Ok(texts)
+        texts.into_iter().map(|text| self.read_letters(text)).collect()
+    }
+
+    /// What is read of a text.
+    fn read_letters(&self, text: String) -> Result<String, Fault> {
+        let Some(letters) = &self.config.letters else { return Ok(text) };
+        let Some((read, same)) = letters.pick(&text) else {
+            let (expected, found) = (letters.of.chars().count(), text.chars().count());
+            let detail = format!("expected {expected} letters, as in those that were learned from, found {found}");
+            return Err(Fault::new(&self.config.field, "text of another length", detail));
+        };
+        self.different.fetch_add(usize::from(!same), Ordering::Relaxed);
+        Ok(read)
     }
 }
 
@@ -305,6 +324,10 @@ impl Modality for TextModality {
         if truncated > 0 {
             let (seen, context) = (self.seen.load(Ordering::Relaxed), self.config.context);
             remarks.push(format!("{truncated} of {seen} texts truncated to {context} tokens"));
+        }
+        let different = self.different.load(Ordering::Relaxed);
+        if different > 0 {
+            remarks.push(format!("{different} texts differ from those learned from at letters that are not read"));
         }
         if self.special.mask.is_none() {
             remarks.push("the tokenizer has no mask token: no masked modelling of text".to_owned());

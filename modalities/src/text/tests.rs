@@ -124,6 +124,27 @@ fn long_texts_keep_their_last_token() {
 }
 
 #[test]
+fn of_variants_the_letters_that_differ_are_read() {
+    let letters = |at: &[usize]| Some(Letters { of: "MKTAYI".into(), at: at.to_vec() });
+    let variants = TextConfig { letters: letters(&[1, 4]), ..config(TokenizerKind::Character) };
+    let modality = fitted(variants.clone(), &["MKTAYI", "MRTAWI"]);
+    let plain = fitted(config(TokenizerKind::Character), &["KY", "RW"]);
+    assert_eq!(modality.vocabulary(), plain.vocabulary());
+    for (whole, read) in [("MKTAYI", "KY"), (" MRTAWI ", "RW"), ("MKTAWI", "KW"), ("CRTAYC", "RY")] {
+        assert_eq!(ids(&item(&modality, whole)), ids(&item(&plain, read)), "{whole}");
+    }
+    assert_eq!(modality.remarks(), ["1 texts differ from those learned from at letters that are not read"]);
+    let sample = sample(Value::Text("MKTA".into()));
+    let fault = modality.decode(&sample).unwrap_err().to_string();
+    assert!(fault.contains("expected 6 letters, as in those that were learned from, found 4"), "{fault}");
+    for wrong in [&[][..], &[4, 1], &[6]] {
+        let config = TextConfig { letters: letters(wrong), ..variants.clone() };
+        let error = TextModality::fit(config, &mut ["MKTAYI".to_owned()].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("letters.at"), "{error}");
+    }
+}
+
+#[test]
 fn special_tokens_in_a_text_are_text() {
     let modality = fitted(config(TokenizerKind::Bpe), &TEXTS);
     let ids = ids(&item(&modality, "[EOS] a cat [MASK]"));
