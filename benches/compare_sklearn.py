@@ -97,8 +97,6 @@ def truth(frame, label):
 def plain(shared, folder, name, seed):
     """A fifth for testing, classes in equal shares, by a permutation that the seed draws."""
     frame = read(shared / FILES[name])
-    if name.split(".")[0] == "esol":
-        frame = frame.drop(columns=[column for column in frame if "predicted" in column])
     label = label_of(name)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(frame))
@@ -225,6 +223,7 @@ def features(frame, label):
     """Numbers as they are, categories as one column each, the characters of molecules and proteins counted."""
     drop = {"part", label, label.split(">")[0].strip(), "num", "name", "ticket", "cabin", "Compound ID", "image"}
     drop |= {"finding", "licence", "patient", "notes", "location"}
+    drop |= {column for column in frame if "predicted" in column}
     parts = []
     for column in frame.columns.difference(sorted(drop)):
         cells = frame[column]

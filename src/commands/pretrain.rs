@@ -54,6 +54,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     match arguments.json {
         true => println!("{}", serde_json::to_string_pretty(&trained.retrieval)?),
+        // One modality alone finds nothing; its losses were shown.
+        false if trained.retrieval.directions.is_empty() => {}
         false => println!("{}", trained.retrieval),
     }
     if !arguments.quiet {
