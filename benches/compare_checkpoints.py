@@ -9,7 +9,8 @@ Makes checkpoints with drawn weights (the transformers library writes them), the
 training steps (AdamW with decay on matrices, clipping by global norm) and forward passes, float32. PyTorch: eager mode,
 scaled dot-product attention, fused AdamW; with --compile a third side whose model went through torch.compile. First it
 holds that all compute the same losses over the first steps; then it prints the median step of all rounds, the ratio of
-samples/s and that of peak memory (each side is a process of its own, so memory holds the libraries too).
+samples/s (of the medians, and of the fastest steps, which other guests of a shared host disturb least) and that of peak
+memory (each side is a process of its own, so memory holds the libraries too).
 """
 
 import argparse
@@ -104,6 +105,7 @@ def compare(name, folder, batch, task, options):
                 print(f"{label} cannot run {name}: {side.problem}", file=sys.stderr)
                 continue
             line += (f"  {label} {side.step:8.1f} ms  samples/s x {side.step / own.step:.2f}"
+                     f" (fastest x {side.fastest / own.fastest:.2f})"
                      f"  memory x {own.memory / side.memory:.2f} ({own.memory / 2**20:.0f} / {side.memory / 2**20:.0f} MiB)")
             if work != "forward":
                 pairs = list(zip(own.loss, side.loss))
@@ -120,7 +122,8 @@ class Side:
     def __init__(self, rounds):
         self.problem = next((found["problem"] for found in rounds if "problem" in found), None)
         if self.problem is None:
-            self.step = statistics.median(step for found in rounds for step in found["step_ms"])
+            steps = [step for found in rounds for step in found["step_ms"]]
+            self.step, self.fastest = statistics.median(steps), min(steps)
             self.memory = statistics.median(found["peak_memory"] for found in rounds)
             self.loss = rounds[0]["loss"]
 
