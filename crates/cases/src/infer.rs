@@ -29,7 +29,11 @@ struct Values<'a> {
 /// The column with this name and these cells.
 pub(crate) fn infer(name: &str, cells: &[Option<Value>]) -> Column {
     let values = Values::new(name, cells);
-    let (kind, reason) = values.kind();
+    let (kind, mut reason) = values.kind();
+    let differing = if kind == Kind::Text(Writing::Sequence) { differing(&values.texts) } else { Vec::new() };
+    if !differing.is_empty() {
+        reason = format!("a sequence of {} letters, {} of which differ", values.texts[0].len(), differing.len());
+    }
     let mut lengths: Vec<usize> = values.texts.iter().map(|text| text.chars().count()).collect();
     lengths.sort_unstable();
     let length = |share: f64| match kind {
@@ -44,7 +48,7 @@ pub(crate) fn infer(name: &str, cells: &[Option<Value>]) -> Column {
         distinct: values.counts.len(),
         example: values.texts.first().cloned().unwrap_or_default(),
         length: [length(0.5), length(0.95)],
-        differing: if kind == Kind::Text(Writing::Sequence) { differing(&values.texts) } else { Vec::new() },
+        differing,
         leak: None,
     }
 }
@@ -156,11 +160,7 @@ impl<'a> Values<'a> {
             return (Kind::Category, format!("{distinct} different values"));
         }
         if self.share_of_texts(is_sequence) >= NEARLY_ALL && length >= 20.0 {
-            let reason = match (differing(&self.texts).len(), self.texts[0].chars().count()) {
-                (0, _) => "letters of a sequence, without words".to_owned(),
-                (few, all) => format!("a sequence of {all} letters, {few} of which differ"),
-            };
-            return (Kind::Text(Writing::Sequence), reason);
+            return (Kind::Text(Writing::Sequence), "letters of a sequence, without words".into());
         }
         if self.is_molecules() {
             return (Kind::Text(Writing::Molecule), "molecules as SMILES".into());
@@ -195,7 +195,7 @@ fn named_as_identifier(name: &str) -> bool {
 /// Places at which sequences differ; none if they are of several lengths, or differ at more than half of their places.
 fn differing(texts: &[String]) -> Vec<usize> {
     let first = texts.first().map_or(&[][..], |text| text.as_bytes());
-    if texts.iter().any(|text| text.len() != first.len()) {
+    if texts.iter().any(|text| text.len() != first.len() || !is_sequence(text)) {
         return Vec::new();
     }
     let mut differs = vec![false; first.len()];

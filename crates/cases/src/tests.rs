@@ -88,6 +88,8 @@ fn of_variants_it_is_told_where_they_differ() {
     assert_eq!((&places[..], &*reason), (&[8, 9, 40][..], "a sequence of 60 letters, 3 of which differ"));
     let most: Vec<usize> = (0..31).collect();
     assert!(look(&|row| chain(row, &most)).0.is_empty());
+    let other_letters = |row: usize| chain(row, &[8, 9, 40]).replacen("MT", if row == 7 { "é" } else { "MT" }, 1);
+    assert!(look(&other_letters).0.is_empty());
     let lengths = |row: usize| chain(row, &[8, 9, 40]) + if row == 7 { "A" } else { "" };
     assert!(look(&lengths).0.is_empty());
 }

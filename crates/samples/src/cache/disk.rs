@@ -78,9 +78,10 @@ impl DiskCache {
 
     /// Keeps a sample if it fits. Where the disk takes no more, nothing more is kept.
     pub fn offer(&self, index: usize, ready: &Ready) {
-        let arrays = || ready.decoded.values().flat_map(|item| item.arrays.iter());
-        let bytes: Vec<u8> = arrays().flat_map(|(_, array)| numbers(array)).collect();
-        let Some(start) = self.reserve(bytes.len() as u64) else { return };
+        let length: usize = ready.decoded.values().map(|item| item.arrays.bytes()).sum();
+        let Some(start) = self.reserve(length as u64) else { return };
+        let arrays = ready.decoded.values().flat_map(|item| item.arrays.iter());
+        let bytes = arrays.map(|(_, array)| numbers(array)).collect::<Vec<_>>().concat();
         let written = self.file.write_all_at(&bytes, start);
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         match written {
