@@ -55,7 +55,8 @@ impl Examination {
 
     /// The cases that divisions keep from their models, of which there is one each.
     pub(crate) fn of_divisions(proposal: &Proposal, divisions: &Divisions, models: Vec<Model>) -> Self {
-        let predictor = |models| Predictor::of(models, proposal.recipe.data.reading.clone());
+        let recipe = &proposal.recipe;
+        let predictor = |models| Predictor::of(models, recipe.objective.clone(), recipe.data.reading.clone());
         let parts = match divisions.averaged() {
             Some(cases) => vec![Part { predictor: predictor(models), cases: cases.to_vec() }],
             None => {

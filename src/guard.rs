@@ -117,7 +117,8 @@ impl Guard {
         for step in 0..=SHARES {
             let share = f64::from(step) / f64::from(SHARES);
             let model = start.moved_back(config, adapted.tuned.clone(), share as f32)?;
-            let mut predictor = Predictor::of(vec![model], proposal.recipe.data.reading.clone());
+            let recipe = &proposal.recipe;
+            let mut predictor = Predictor::of(vec![model], recipe.objective.clone(), recipe.data.reading.clone());
             let predicted = predictor.predict(&cases, &[], &mut |_, _| {})?;
             let Some((found, task)) = headline(predictor.config(), &predicted)? else {
                 let problem = "the validation cases have no label that is known".to_owned();

@@ -30,7 +30,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut progress = progress_bar("telling", arguments.quiet);
     let predicted = predictor.predict(&table, &[], &mut progress).map_err(sensorium::Error::from)?;
     write_predictions(&arguments.out, &predictor.config().task, &predicted).map_err(sensorium::Error::from)?;
-    predictor.remarks().iter().for_each(|remark| eprintln!("warning: {remark}"));
+    // All models read the same.
+    let read = predictor.models().iter().take(1).flat_map(|model| model.preparation().modalities.values());
+    let remarks = predictor.remarks().into_iter().chain(read.flat_map(|modality| modality.remarks()));
+    remarks.for_each(|remark| eprintln!("warning: {remark}"));
     let blind = predicted.iter().filter(|row| row.present.is_empty()).count();
     if blind > 0 {
         eprintln!(

@@ -38,6 +38,7 @@ pub struct Predicted {
 /// One fine-tuned model, or those of a cross-validation, whose answers are averaged.
 pub struct Predictor {
     models: Vec<Model>,
+    config: SupervisedConfig,
     reading: Reading,
     /// Fields that could not be read, by what was wrong, with their number.
     remarks: BTreeMap<String, usize>,
@@ -53,11 +54,15 @@ impl Predictor {
         let models =
             paths.iter().map(|path| Ok(load(path, device)?.valid())).collect::<Result<Vec<_>, AdaptError>>()?;
         let reading = paths.first().map(|path| path.join(READING)).filter(|path| path.exists());
-        let told = models.iter().all(|model| model.supervised().is_some());
-        let Some(reading) = reading.filter(|_| told) else { return Err(AdaptError::NoLabel { path: path.to_owned() }) };
+        let configs: Option<Vec<&SupervisedConfig>> =
+            models.iter().map(|model| model.supervised().map(|supervised| supervised.config())).collect();
+        let config = configs.and_then(|configs| configs.first().copied().cloned());
+        let (Some(reading), Some(config)) = (reading, config) else {
+            return Err(AdaptError::NoLabel { path: path.to_owned() });
+        };
         let text = fs::read_to_string(&reading).map_err(|error| StateError::io("read", &reading, error))?;
         let reading = toml::from_str(&text).map_err(|error| toml_error(&reading, &error))?;
-        Ok(Self { models, reading, remarks: BTreeMap::new() })
+        Ok(Self::of(models, config, reading))
     }
 
     /// Whether a directory holds what [`Predictor::open`] reads.
@@ -65,19 +70,14 @@ impl Predictor {
         directories(path).iter().any(|path| path.join(READING).exists())
     }
 
-    /// A predictor of fine-tuned models that are at hand, one at least.
-    pub fn of(models: Vec<Model>, reading: Reading) -> Self {
-        Self { models, reading, remarks: BTreeMap::new() }
+    /// A predictor of fine-tuned models that are at hand, and the label that they tell.
+    pub fn of(models: Vec<Model>, config: SupervisedConfig, reading: Reading) -> Self {
+        Self { models, config, reading, remarks: BTreeMap::new() }
     }
 
     /// The label and what is known of it.
-    ///
-    /// # Panics
-    /// Never: only models that tell a label are opened.
     pub fn config(&self) -> &SupervisedConfig {
-        // `open` refuses models without the objective, and fine-tuning makes none; there is one at least.
-        let supervised = self.models[0].supervised();
-        supervised.unwrap_or_else(|| panic!("a predictor tells a label")).config()
+        &self.config
     }
 
     /// The models.

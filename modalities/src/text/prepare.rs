@@ -329,9 +329,6 @@ impl Modality for TextModality {
         if different > 0 {
             remarks.push(format!("{different} texts differ from those learned from at letters that are not read"));
         }
-        if self.special.mask.is_none() {
-            remarks.push("the tokenizer has no mask token: no masked modelling of text".to_owned());
-        }
         remarks
     }
 }

@@ -278,7 +278,6 @@ fn a_given_tokenizer_is_used_as_it_is() {
     fs::write(&file, bert_like().replace("[MASK]", "[GONE]")).unwrap();
     let modality = TextModality::fit(config.clone(), &mut std::iter::empty()).unwrap();
     assert!(modality.heads().is_empty());
-    assert!(modality.remarks().iter().any(|remark| remark.contains("no mask token")));
     let batch = modality.collate(&[item(&modality, "a cat")]);
     let masked = modality.mask(&batch, &mut [Seed::new(0).rng()]);
     assert!(masked.targets.is_empty() && masked.arrays == batch);

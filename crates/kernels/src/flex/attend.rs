@@ -4,7 +4,8 @@
 use super::{
     buffer::Buffer,
     math::exp,
-    product::{Panels, Product, Start, Strided, Window},
+    panels::{Panels, Strided},
+    product::{Product, Start, Window},
     rows::{get, put},
     simd::{Kernel, Simd, dispatch},
 };

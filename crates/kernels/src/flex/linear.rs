@@ -7,7 +7,8 @@ use super::{
     buffer::{Buffer, numbers},
     fused::Fused,
     outer::{Outer, run_all},
-    product::{Panels, Product, Start, Strided, Window},
+    panels::{Panels, Strided},
+    product::{Product, Start, Window},
     rows::column_sums,
     simd::panel_width,
 };

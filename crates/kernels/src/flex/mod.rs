@@ -17,6 +17,7 @@ mod linear;
 mod lookup;
 mod math;
 mod outer;
+mod panels;
 mod plan;
 mod product;
 mod rows;

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    product::{Panels, Product, Start, Strided, Window},
+    panels::{Panels, Strided},
+    product::{Product, Start, Window},
     scratch::with_scratch,
     simd::panel_width,
 };

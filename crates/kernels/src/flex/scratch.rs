@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::{attend, buffer::Buffer, product::Panels};
+use super::{attend, buffer::Buffer, panels::Panels};
 
 /// Buffers whose numbers mean nothing between two uses.
 #[derive(Default)]

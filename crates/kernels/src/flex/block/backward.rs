@@ -13,8 +13,9 @@ use crate::flex::{
     attend::Sample,
     buffer::{Buffer, numbers},
     outer::{Outer, run_all},
+    panels::{Panels, Strided},
     plan::{Plan, Task, at, pieces, take},
-    product::{Panels, Start, Strided},
+    product::Start,
     rows::{Norm, NormGradients, add_column_sums},
     scratch::{Scratch, with_scratch},
 };

@@ -7,8 +7,9 @@ use crate::flex::{
     activate::activate,
     attend::Sample,
     buffer::Buffer,
+    panels::{Panels, Strided},
     plan::{Plan, Task, at, pieces, take},
-    product::{Panels, Product, Start, Strided, Window},
+    product::{Product, Start, Window},
     rows::Norm,
     scratch::{Scratch, with_scratch},
 };

@@ -140,7 +140,7 @@ pub(crate) fn prefetch(at: *const f32, count: usize) {
     let _ = (at, count);
 }
 
-/// Width of a panel of [`super::product::Panels`]: two vectors.
+/// Width of a panel of [`super::panels::Panels`]: two vectors.
 pub(crate) fn panel_width() -> usize {
     struct Width;
     impl Kernel for Width {
