@@ -4,7 +4,7 @@
 //! stands in the matrix and however the work is split: results do not depend on the batch, on
 //! padding or on threads.
 
-use std::marker::PhantomData;
+use std::{hint::black_box, marker::PhantomData};
 
 use super::{
     panels::{Panels, Strided},
@@ -88,6 +88,11 @@ const INNER_BLOCK: usize = 288;
 /// cache from one block of inner indices to the next.
 const OUTPUT_BLOCK: usize = 48 * 1024;
 
+/// Numbers of a right operand that the second cache does not hold, and rows among which asking for the next panel costs
+/// little.
+const FAR: usize = 256 * 1024;
+const MANY_ROWS: usize = 48;
+
 impl Product<'_> {
     /// Computes it.
     pub(crate) fn run(self) {
@@ -96,6 +101,7 @@ impl Product<'_> {
             return;
         }
         assert!(self.left.covers(self.rows, inner), "left operand too small");
+        assert!(self.left.row == 1 || self.left.column == 1, "neither rows nor columns lie together");
         let Window { length, columns: most, stride, .. } = self.output;
         assert!(columns <= most && (self.rows - 1) * stride + columns <= length, "output too small");
         if let Start::Bias(bias) | Start::OutputAndBias(bias) = self.start {
@@ -115,15 +121,18 @@ impl Kernel for Product<'_> {
         let blocks = inner.div_ceil(INNER_BLOCK).max(1);
         let length = inner.div_ceil(blocks);
         let group = (OUTPUT_BLOCK / self.rows / width).max(1) * width;
+        let far = values.len() >= FAR && self.rows >= MANY_ROWS;
         for first in (0..*columns).step_by(group) {
             let group = first..(first + group).min(*columns);
             for k in (0..blocks).map(|block| block * length) {
                 for column in group.clone().step_by(width) {
+                    let panel = |column: usize| values[column * inner + k * width..].as_ptr();
                     let place = Place {
                         left: self.left.values.as_ptr().wrapping_add(k * self.left.column),
                         row: self.left.row,
                         column: self.left.column,
-                        panel: values[column * inner + k * width..].as_ptr(),
+                        panel: panel(column),
+                        next_panel: (far && column + width < group.end).then(|| panel(column + width)),
                         inner: length.min(inner - k),
                         output: self.output.start.wrapping_add(column),
                         stride: self.output.stride,
@@ -148,6 +157,8 @@ struct Place {
     row: usize,
     column: usize,
     panel: *const f32,
+    /// The panel after it, if it is so far away that it has to be asked for.
+    next_panel: Option<*const f32>,
     inner: usize,
     output: *mut f32,
     stride: usize,
@@ -177,9 +188,20 @@ impl Place {
             }
         }
     }
+
+    /// Asks for one of `parts` of the next panel, which the third cache holds: all cores share it, and it is slow while
+    /// others use it.
+    #[inline(always)]
+    fn ask_panel(self, part: usize, parts: usize, width: usize) {
+        if let Some(panel) = self.next_panel {
+            let length = (self.inner * width).div_ceil(parts);
+            prefetch(panel.wrapping_add(part * length), length);
+        }
+    }
 }
 
-/// All rows of one panel, in tiles of nearly equal height; while one is computed, what the next begins with comes in.
+/// All rows of one panel, in tiles of nearly equal height; while one is computed, what the next begins with comes in, and
+/// a part of the next panel.
 #[inline(always)]
 unsafe fn panel_product<S: Simd>(s: S, whole: Place, rows: usize) {
     let width = 2 * S::LANES;
@@ -193,6 +215,7 @@ unsafe fn panel_product<S: Simd>(s: S, whole: Place, rows: usize) {
         let next_panel = Place { output: whole.output.wrapping_add(width), ..whole };
         let next = if index + 1 < tiles { rest } else { next_panel };
         next.ask(height, width);
+        whole.ask_panel(index, tiles, width);
         // SAFETY: the caller's contract, for a part of the rows.
         unsafe {
             match height {
@@ -230,19 +253,62 @@ unsafe fn tile<S: Simd, const ROWS: usize>(s: S, place: Place) {
                 *sums = [s.add(sums[0], low), s.add(sums[1], high)];
             }
         }
-        let mut right = panel;
-        let mut left = place.left;
-        for _ in 0..inner {
-            let (low, high) = (s.load(right), s.load(right.add(S::LANES)));
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let x = s.splat(*left.add(i * row));
-                *sums = [s.fma(x, low, sums[0]), s.fma(x, high, sums[1])];
+        match column {
+            1 => {
+                // Pointers that the compiler takes as they are, rather than adding up strides in the loop.
+                let rows: [_; ROWS] = std::array::from_fn(|i| black_box(place.left.wrapping_add(i * row)));
+                add_up(s, &mut sums, panel, inner, |k, i| rows[i].wrapping_add(k));
             }
-            right = right.add(2 * S::LANES);
-            left = left.wrapping_add(column);
+            _ => add_up(s, &mut sums, panel, inner, |k, i| place.left.wrapping_add(k * column + i)),
         }
         for (i, &sums) in sums.iter().enumerate() {
             store_pair(s, place.output.add(i * stride), place.count, sums);
+        }
+    }
+}
+
+/// Inner indices in a turn of the loop. What counts and compares beside the products costs time where another program
+/// shares the core.
+const UNROLL: usize = 4;
+
+/// Adds the products over all inner indices; `left(k, i)` is where the number of row `i` stands.
+#[inline(always)]
+unsafe fn add_up<S: Simd, const ROWS: usize>(
+    s: S,
+    sums: &mut [[S::V; 2]; ROWS],
+    panel: *const f32,
+    inner: usize,
+    left: impl Fn(usize, usize) -> *const f32,
+) {
+    let turns = inner / UNROLL;
+    // SAFETY: the caller's contract, for each inner index.
+    unsafe {
+        for turn in 0..turns {
+            for k in 0..UNROLL {
+                add_one(s, sums, panel, turn * UNROLL + k, &left);
+            }
+        }
+        for k in turns * UNROLL..inner {
+            add_one(s, sums, panel, k, &left);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_one<S: Simd, const ROWS: usize>(
+    s: S,
+    sums: &mut [[S::V; 2]; ROWS],
+    panel: *const f32,
+    k: usize,
+    left: &impl Fn(usize, usize) -> *const f32,
+) {
+    // SAFETY: the caller's contract, for one inner index.
+    unsafe {
+        let right = panel.add(k * 2 * S::LANES);
+        let (low, high) = (s.load(right), s.load(right.add(S::LANES)));
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let x = s.splat(*left(k, i));
+            *sums = [s.fma(x, low, sums[0]), s.fma(x, high, sums[1])];
         }
     }
 }
