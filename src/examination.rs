@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use burn::tensor::Device;
-use sensorium_adapt::{AdaptError, AdaptRecipe, Predicted, Predictor, Proposal};
+use sensorium_adapt::{AdaptError, AdaptRecipe, Predicted, Predictor, Proposal, averaged};
 use sensorium_cases::{Case, CasesError, Sides, deal, sides};
 use sensorium_contract::Name;
 use sensorium_model::Model;
@@ -67,7 +67,7 @@ impl Examination {
         Self { table: proposal.data.clone(), parts }
     }
 
-    /// What the models say of the cases where `hidden` modalities are taken for missing.
+    /// What the models say of each case, on average where several have not seen it, and where `hidden` modalities are taken for missing.
     ///
     /// # Errors
     /// If there are no cases.
@@ -84,7 +84,7 @@ impl Examination {
             let said = predictor.predict(&chosen, hidden, &mut |done, _| progress(before + done, all))?;
             told.extend(said.into_iter().map(|row| Predicted { index: cases[row.index], ..row }));
         }
-        Ok(told)
+        Ok(averaged(told))
     }
 
     /// The models of the first cases; of others they differ in weights alone.
@@ -98,7 +98,7 @@ impl Examination {
     }
 }
 
-/// Who is on which side: once, or once a fold.
+/// Who is on which side: once, or once a fold of each cross-validation.
 pub(crate) struct Divisions {
     pub sides: Vec<Sides>,
     /// The cases that a split column keeps for testing.
@@ -109,8 +109,8 @@ impl Divisions {
     pub fn of(proposal: &Proposal) -> Result<Self, Error> {
         let (cases, seed) = (&proposal.cases, proposal.seed());
         let share = proposal.recipe.data.validation_share;
-        let divide = |chosen: &[Case]| sides(chosen, &cases.problem, share, seed).map_err(AdaptError::from);
-        let whole = divide(&cases.cases)?;
+        let divide = |chosen: &[Case], seed| sides(chosen, &cases.problem, share, seed).map_err(AdaptError::from);
+        let whole = divide(&cases.cases, seed)?;
         let apart = if proposal.recipe.request.split.is_some() { whole.test.clone() } else { Vec::new() };
         let Some(folds) = proposal.recipe.request.folds else { return Ok(Self { sides: vec![whole], apart }) };
         let tested: BTreeSet<usize> = apart.iter().copied().collect();
@@ -120,13 +120,18 @@ impl Divisions {
             let problem = format!("expected 2 to {} folds, found {folds}", labelled.len());
             return Err(AdaptError::from(CasesError::Option { option: "--folds", problem }).into());
         }
-        let dealt = deal(&labelled, &cases.problem, folds, seed.named("folds"));
-        let fold = |fold: usize| -> Result<Sides, Error> {
-            let of = |is: bool| labelled.iter().zip(&dealt).filter(move |(_, own)| (**own == fold) == is);
-            let rest: Vec<Case> = of(false).map(|(case, _)| (*case).clone()).collect();
-            Ok(Sides { test: of(true).map(|(case, _)| case.index).collect(), ..divide(&rest)? })
+        let repeat = |repeat: usize| -> Result<Vec<Sides>, Error> {
+            let seed = if repeat == 0 { seed } else { seed.named("repeat").number(repeat as u64) };
+            let dealt = deal(&labelled, &cases.problem, folds, seed.named("folds"));
+            let fold = |fold: usize| -> Result<Sides, Error> {
+                let of = |is: bool| labelled.iter().zip(&dealt).filter(move |(_, own)| (**own == fold) == is);
+                let rest: Vec<Case> = of(false).map(|(case, _)| (*case).clone()).collect();
+                Ok(Sides { test: of(true).map(|(case, _)| case.index).collect(), ..divide(&rest, seed)? })
+            };
+            (0..folds).map(fold).collect()
         };
-        Ok(Self { sides: (0..folds).map(fold).collect::<Result<_, _>>()?, apart })
+        let repeats = 0..proposal.recipe.request.repeats.unwrap_or(1);
+        Ok(Self { sides: repeats.map(repeat).collect::<Result<Vec<_>, _>>()?.concat(), apart })
     }
 
     /// What cases the models are judged on.

@@ -8,7 +8,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use sensorium_contract::{Batch, Embedder, StepContext, Trainable};
-use sensorium_kernels::squared_norm;
+use sensorium_kernels::{matmul, squared_norm};
 use sensorium_train::{AdamW, FlatGradients};
 use serde::Serialize;
 
@@ -65,7 +65,9 @@ pub struct StepCost {
 pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Result<StepCost, Error> {
     let recipe = &pipeline.recipe;
     let seed = recipe.root_seed();
-    let peak_flops = matmul_peak(device);
+    let precision = recipe.train.precision;
+    recipe.train.check_devices(&pipeline.model)?;
+    let peak_flops = precision.apply(|| matmul_peak(device));
     let period = pipeline.model.period() as usize;
     let steps = steps.max(1).next_multiple_of(period);
     let order = pipeline.train.order(recipe.train.batch, seed.named("order"));
@@ -82,7 +84,7 @@ pub fn measure_steps(pipeline: &Pipeline, device: &Device, steps: usize) -> Resu
         let batch = loaded?.batch;
         let context = StepContext { seed, step };
         let marks;
-        (model, marks) = one_step(model, &mut optimizer, &batch, context);
+        (model, marks) = precision.apply(|| one_step(model, &mut optimizer, &batch, context));
         samples = batch.len();
         if step > 0 {
             flops += model.flops(&batch, context) / steps as f64;
@@ -160,14 +162,14 @@ fn evaluate(pipeline: &Pipeline, batches: usize) -> Result<usize, Error> {
     Ok(samples)
 }
 
-/// FLOP/s of a square matrix product, the best of several.
+/// FLOP/s of a square matrix product in the precision of this thread, the best of several.
 pub fn matmul_peak(device: &Device) -> f64 {
     const SIDE: usize = 1024;
     let values = (0..SIDE * SIDE).map(|at| (at % 7) as f32 * 0.1).collect::<Vec<_>>();
     let matrix = Tensor::<2>::from_data(TensorData::new(values, [SIDE, SIDE]), device);
     let product = || {
         let start = Instant::now();
-        let _ = matrix.clone().matmul(matrix.clone()).slice([0..1, 0..1]).into_data();
+        let _ = matmul(matrix.clone(), matrix.clone()).slice([0..1, 0..1]).into_data();
         start.elapsed().as_secs_f64()
     };
     let best = (0..8).map(|_| product()).fold(f64::INFINITY, f64::min);

@@ -80,6 +80,9 @@ pub struct Arguments {
     /// Cross-validation: so many models, each judged on cases that it has not seen; predictions average them
     #[arg(long)]
     folds: Option<usize>,
+    /// Cross-validate so often, each time in other folds: a case is then told by so many models that have not seen it
+    #[arg(long)]
+    repeats: Option<usize>,
     /// What of the model that is started from is trained [default: full]
     #[arg(long, value_enum)]
     adapt: Option<Adapt>,
@@ -145,6 +148,7 @@ impl Arguments {
         replace(&mut request.group, self.group.clone().map(Some));
         replace(&mut request.split, self.split.clone().map(Some));
         replace(&mut request.folds, self.folds.map(Some));
+        replace(&mut request.repeats, self.repeats.map(Some));
         replace(&mut request.time, self.time.map(Some));
         replace(&mut request.from, self.from.clone().map(Some));
         replace(&mut request.adapt, self.adapt.map(Into::into));

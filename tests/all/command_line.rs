@@ -115,6 +115,33 @@ fn check_and_bench_say_numbers() {
     assert!(!data.exists(), "neither writes anything");
 }
 
+/// The losses of a run's steps.
+fn losses(run: &Path) -> Vec<f64> {
+    let records = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let loss = |line: &str| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64();
+    records.lines().filter_map(loss).collect()
+}
+
+#[test]
+fn bf16_learns_as_f32_does() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = recipe(home.path(), 8);
+    let [full, half] = ["f32", "bf16"].map(|precision| {
+        let out = home.path().join(precision);
+        let precision = format!("train.precision={precision}");
+        succeed(&["pretrain", text(&recipe), "--out", text(&out), "--set", &precision]);
+        losses(&out)
+    });
+    assert_eq!((full.len(), half.len()), (8, 8));
+    assert_ne!(full, half);
+    for (full, half) in full.iter().zip(&half) {
+        assert!((half / full - 1.0).abs() < 0.01, "{half} instead of {full}");
+    }
+    let out = home.path().join("wrong");
+    let message = fail(&["pretrain", text(&recipe), "--out", text(&out), "--set", "train.precision=fp8"], 2);
+    assert!(message.contains("`f32` or `bf16`") && !out.exists(), "{message}");
+}
+
 #[test]
 fn a_wrong_recipe_names_its_line() {
     let home = tempfile::tempdir().unwrap();

@@ -243,6 +243,21 @@ fn at_hand(path: &str) -> String {
 }
 
 #[test]
+fn repeated_folds_tell_each_case_by_as_many_models_that_have_not_seen_it() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (table, run) = (write(folder.path(), "cases.csv", 0..60, true), path("run"));
+    let told = tune(&table, &run, &["--folds", "2", "--repeats", "2"]);
+    assert!(told.starts_with("On the cross-validation cases:\n60 rows"), "{told}");
+    let sides = |fold: usize| fs::read_to_string(path(&format!("run/fold-{fold}/recipe.json"))).unwrap();
+    assert!(Path::new(&path("run/fold-4/model")).is_dir() && !Path::new(&path("run/fold-5")).exists());
+    assert_ne!(sides(1), sides(3), "the second time other cases are kept apart");
+    let again = succeed(&["evaluate", &run, "--json"]);
+    let measures = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["measures"].clone();
+    assert_eq!(measures(&again), measures(&fs::read_to_string(path("run/judgement.json")).unwrap()));
+}
+
+#[test]
 fn what_cannot_be_learned_is_said() {
     let folder = TempDir::new().unwrap();
     let table = write(folder.path(), "cases.csv", 0..30, true);
@@ -261,4 +276,5 @@ fn what_cannot_be_learned_is_said() {
     );
     says(&["--label", "outcome", "--set", "train.stepz=4"], "stepz");
     says(&["--label", "outcome", "--folds", "1"], "expected 2 to 30 folds");
+    says(&["--label", "outcome", "--repeats", "2"], "--repeats: expected --folds beside it");
 }

@@ -28,7 +28,7 @@ pub use error::AdaptError;
 pub use importance::{Importance, importance};
 pub use judge::{Judgement, Mistake, headline, judge_cases};
 pub use output::write_predictions;
-pub use predict::{Predicted, Predictor};
+pub use predict::{Predicted, Predictor, averaged};
 pub use proposal::Proposal;
 pub use reading::{READING, Reading};
 pub use recipe::{AdaptRecipe, Balance, CaseData, GuardConfig, Request, StartConfig, Training};

@@ -1,7 +1,7 @@
 //! One answer for each row, whatever the row lacks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -212,6 +212,24 @@ pub(crate) fn decode(
     (decoded, faults)
 }
 
+/// One answer for each row, the mean of what is said of it; rows in the order in which they come first.
+pub fn averaged(said: Vec<Predicted>) -> Vec<Predicted> {
+    let mut places = HashMap::new();
+    let mut rows: Vec<(Predicted, Vec<f64>, usize)> = Vec::new();
+    for row in said {
+        let place = *places.entry(row.index).or_insert(rows.len());
+        if place == rows.len() {
+            rows.push((row.clone(), Vec::new(), 0));
+        }
+        let (_, sum, models) = &mut rows[place];
+        add(sum, &row.answer);
+        *models += 1;
+    }
+    let mean =
+        |(row, sum, models): (Predicted, _, usize)| Predicted { answer: mean(&row.answer, sum, models as f64), ..row };
+    rows.into_iter().map(mean).collect()
+}
+
 fn add(sum: &mut Vec<f64>, answer: &Answer) {
     let values = match answer {
         Answer::Probabilities(values) => values.iter().map(|value| f64::from(*value)).collect(),
@@ -228,5 +246,23 @@ fn mean(like: &Answer, sum: Vec<f64>, models: f64) -> Answer {
             Answer::Probabilities(sum.into_iter().map(|value| (value / models) as f32).collect())
         }
         Answer::Number(_) => Answer::Number(sum[0] / models),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_has_the_mean_of_what_is_said_of_it_where_it_came_first() {
+        let row = |index: usize, probability: f32| Predicted {
+            key: index.to_string(),
+            index,
+            present: Vec::new(),
+            answer: Answer::Probabilities(vec![probability, 1.0 - probability]),
+            truth: None,
+        };
+        let said = averaged(vec![row(7, 0.25), row(2, 0.1), row(7, 0.75)]);
+        assert_eq!(said, [row(7, 0.5), row(2, 0.1)]);
     }
 }

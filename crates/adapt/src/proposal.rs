@@ -120,6 +120,11 @@ fn possible(request: &Request, cases: &Cases) -> Result<(), AdaptError> {
     if request.guard.is_some() && request.folds.is_some() {
         return wrong("--guard", "expected one model to judge, found several folds".to_owned());
     }
+    match (request.repeats, request.folds) {
+        (Some(_), None) => return wrong("--repeats", "expected --folds beside it, found none".to_owned()),
+        (Some(0), Some(_)) => return wrong("--repeats", "expected at least 1, found 0".to_owned()),
+        _ => {}
+    }
     if let Some(share) = request.blend.filter(|share| !(0.0..=1.0).contains(share)) {
         return wrong("--blend", format!("expected a share between 0 and 1, found {share}"));
     }

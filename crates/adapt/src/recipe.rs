@@ -43,6 +43,9 @@ pub struct Request {
     /// Cross-validation in so many folds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<usize>,
+    /// How often that is done, each time in other folds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<usize>,
     /// How long to train, turned once into a number of steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Duration>,

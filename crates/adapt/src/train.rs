@@ -124,13 +124,14 @@ impl Adaptation<'_> {
     /// If the cases cannot be read.
     pub fn seconds_per_step(&self) -> Result<f64, AdaptError> {
         let Ready { model, train, .. } = self.ready()?;
-        let seed = self.recipe().root_seed();
+        let (seed, precision) = (self.recipe().root_seed(), self.recipe().train.precision);
         let order = train.order(self.recipe().train.batch, seed.named("order"));
         let mut times = Vec::new();
         for (step, loaded) in train.train(order, seed, 0..TIMED + 1).enumerate() {
             let batch = loaded?.batch;
             let begin = Instant::now();
-            let gradients = model.gradients(&[batch], StepContext { seed, step: step as u64 });
+            let context = StepContext { seed, step: step as u64 };
+            let gradients = precision.apply(|| model.gradients(&[batch], context));
             // Reading the loss waits for devices that compute asynchronously.
             gradients.loss.parts.into_iter().for_each(|part| drop(part.value.into_data()));
             times.push(begin.elapsed().as_secs_f64());

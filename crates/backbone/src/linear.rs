@@ -3,6 +3,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use sensorium_contract::Seed;
+use sensorium_kernels::matmul;
 
 use crate::{Draw, LowRank, LowRankConfig, param};
 
@@ -65,6 +66,6 @@ impl Linear {
         let rows = shape[..D - 1].iter().product::<usize>();
         shape[D - 1] = outputs;
         // One product over all tokens: batched products would pack the weight once a sample.
-        x.reshape([rows, inputs]).matmul(self.whole_weight()).reshape(shape) // [.., outputs]
+        matmul(x.reshape([rows, inputs]), self.whole_weight()).reshape(shape) // [.., outputs]
     }
 }

@@ -79,6 +79,7 @@ fn strata(cases: &[&Case], problem: &Problem) -> Vec<usize> {
 
 /// Divides labelled cases: by the split column where there is one; else `share` of them, or what
 /// the split column left for training where it names no validation, becomes the validation side.
+/// A group is on one side of it, unless there is no other group to learn from.
 ///
 /// # Errors
 /// A split column that names no side, or a side without cases.
@@ -97,7 +98,10 @@ pub fn sides(cases: &[Case], problem: &Problem, share: f64, seed: Seed) -> Resul
         false => sides.train = train.iter().map(|case| case.index).collect(),
         true => {
             let folds = (1.0 / share.clamp(0.02, 0.5)).round().max(2.0) as usize;
-            let dealt = deal(&train, problem, folds, seed.named("validation"));
+            let several = train.iter().any(|case| case.group != train[0].group);
+            let group = |case: &Case| case.group.clone().filter(|_| several);
+            let units: Vec<Case> = train.iter().map(|&case| Case { group: group(case), ..case.clone() }).collect();
+            let dealt = deal(&units.iter().collect::<Vec<_>>(), problem, folds, seed.named("validation"));
             for (case, fold) in train.iter().zip(dealt) {
                 if fold == 0 { &mut sides.validation } else { &mut sides.train }.push(case.index);
             }

@@ -166,6 +166,18 @@ fn no_group_is_on_both_sides_and_classes_are_shared_evenly() {
 }
 
 #[test]
+fn a_group_that_is_alone_is_divided() {
+    let mut cases = look(&table(), "outcome", &Roles { group: Some("patient".into()), ..Roles::default() }).unwrap();
+    let first = cases.cases[0].group.clone();
+    cases.cases.retain(|case| case.group == first);
+    let ungrouped: Vec<Case> = cases.cases.iter().map(|case| Case { group: None, ..case.clone() }).collect();
+    let divide = |chosen: &[Case]| sides(chosen, &cases.problem, 0.25, Seed::new(1)).unwrap();
+    let found = divide(&cases.cases);
+    assert!(!found.train.is_empty() && !found.validation.is_empty());
+    assert_eq!(found, divide(&ungrouped));
+}
+
+#[test]
 fn a_split_column_is_obeyed() {
     let csv = (0..30).fold("a,y,part\n".to_owned(), |csv, row| {
         format!("{csv}{},{},{}\n", row * 7 % 13, row % 2, ["train", "Test", "val"][row % 3])

@@ -1,6 +1,6 @@
 use burn::tensor::{Bool, DType, Int, Tensor, activation::softmax};
 
-use crate::{coverage::Operation, flex};
+use crate::{coverage::Operation, flex, matmul};
 
 /// What self-attention over fused projections needs to know beside its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ fn attention_composed(inputs: AttentionInputs, options: Scores) -> Tensor<4> {
     let [rows, heads, queries, _] = query.dims();
     let [_, _, keys, _] = key.dims();
     let (key, value) = (repeat_heads(key, heads), repeat_heads(value, heads));
-    let mut scores = query.mul_scalar(options.scale).matmul(key.transpose()); // [rows, heads, queries, keys]
+    let mut scores = matmul(query.mul_scalar(options.scale), key.transpose()); // [rows, heads, queries, keys]
     if let Some(bias) = bias {
         scores = scores + bias;
     }
@@ -101,7 +101,7 @@ fn attention_composed(inputs: AttentionInputs, options: Scores) -> Tensor<4> {
             softmax(scores.mask_fill(hidden.clone(), low), 3).mask_fill(hidden, 0.0)
         }
     };
-    weights.matmul(value)
+    matmul(weights, value)
 }
 
 /// Each key head as often as query heads share it.

@@ -15,6 +15,7 @@ mod flex;
 mod linear;
 mod lookup;
 mod norm;
+mod precision;
 #[cfg(test)]
 mod tests;
 
@@ -27,3 +28,4 @@ pub use cross_entropy::cross_entropy;
 pub use linear::{linear, logits};
 pub use lookup::lookup;
 pub use norm::{layer_norm, rms_norm};
+pub use precision::{Precision, matmul};

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-use crate::{coverage::Operation, flex};
+use crate::{coverage::Operation, flex, matmul};
 
 /// `x · weight + bias`.
 ///
@@ -18,7 +18,7 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
 pub(crate) fn composed(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
     let [rows, tokens, width] = x.dims();
     let [_, out] = weight.dims();
-    let y = x.reshape([rows * tokens, width]).matmul(weight); // [rows · tokens, out]
+    let y = matmul(x.reshape([rows * tokens, width]), weight); // [rows · tokens, out]
     let y = match bias {
         Some(bias) => y + bias.reshape([1, out]),
         None => y,

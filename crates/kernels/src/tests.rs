@@ -3,3 +3,4 @@
 mod block;
 mod compare;
 mod operations;
+mod precision;

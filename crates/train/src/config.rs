@@ -1,3 +1,5 @@
+use burn::module::Module;
+use sensorium_kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{ScheduleConfig, TrainError};
@@ -17,6 +19,9 @@ pub struct TrainConfig {
     /// Pieces that a batch goes through the model in, to save memory. It changes no result beyond
     /// rounding.
     pub pieces: usize,
+    /// What products are computed in: `f32`, or `bf16` where the device has it. The CPU is slower at `bf16`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub precision: Precision,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// The course of the learning rate.
@@ -54,6 +59,7 @@ impl Default for TrainConfig {
             epochs: None,
             batch: 128,
             pieces: 1,
+            precision: Precision::default(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
             lock: Vec::new(),
@@ -148,6 +154,18 @@ impl TrainConfig {
         self.schedule.check()
     }
 
+    /// Whether the module's devices compute in the precision that is asked for.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if one does not.
+    pub fn check_devices<M: Module>(&self, module: &M) -> Result<(), TrainError> {
+        let dtype = self.precision.dtype();
+        match module.devices().into_iter().find(|device| !device.supports_dtype(dtype)) {
+            Some(device) => Err(TrainError::config("precision", format!("{device:?} does not compute in {dtype:?}"))),
+            None => Ok(()),
+        }
+    }
+
     /// The same with the locks as groups of the optimiser. `of` gives the parameters that a modality shares with
     /// no other one, or nothing if there is no such modality; `parameters` are all.
     ///
@@ -220,6 +238,10 @@ impl OptimizerConfig {
             _ => Ok(()),
         }
     }
+}
+
+fn is_default(precision: &Precision) -> bool {
+    *precision == Precision::default()
 }
 
 fn at_least_one(key: &str, value: u64) -> Result<(), TrainError> {

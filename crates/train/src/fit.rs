@@ -83,6 +83,7 @@ pub struct Outcome<T> {
 /// [`TrainError`]; the run directory then holds the last checkpoint from before.
 pub fn fit<T: Trainable>(model: T, mut session: Session<'_, T>) -> Result<Outcome<T>, TrainError> {
     let settings = session.settings()?;
+    session.config.check_devices(&model)?;
     session.claim()?;
     let start = checkpoint::start(model, session.config, session.run)?;
     start.remarks.iter().for_each(|remark| session.display.say(remark));

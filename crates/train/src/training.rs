@@ -64,8 +64,9 @@ impl<T: Trainable> Training<T> {
         let StepSettings { config, seed, steps, .. } = settings;
         let step = self.step + 1;
         let begin = Instant::now();
+        let context = StepContext { seed, step: self.step };
         let StepGradients { gradients, loss } =
-            gradients(&self.model, &loaded.batch, config.pieces, StepContext { seed, step: self.step });
+            config.precision.apply(|| gradients(&self.model, &loaded.batch, config.pieces, context));
         let parts = read_parts(loss);
         let gradients = FlatGradients::take(&self.model, gradients);
         check_finite(step, &parts, &gradients, &loaded.batch)?;

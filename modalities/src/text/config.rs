@@ -19,6 +19,9 @@ pub struct TextConfig {
     pub pool: Pool,
     /// Share of the tokens that masked modelling hides (Devlin et al. 2019: 0.15).
     pub mask_ratio: f32,
+    /// Chance of a token to be hidden while training, so that no single one is learned by heart.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub token_dropout: f32,
     /// Whether tokens have learned positions; a trunk of rotary ones needs none.
     #[serde(skip_serializing_if = "is_true")]
     pub positions: bool,
@@ -34,6 +37,10 @@ pub struct TextConfig {
     pub letters: Option<Letters>,
 }
 
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
+}
+
 fn is_true(value: &bool) -> bool {
     *value
 }
@@ -46,6 +53,7 @@ impl Default for TextConfig {
             context: 64,
             pool: Pool::Class,
             mask_ratio: 0.15,
+            token_dropout: 0.0,
             positions: true,
             norm: None,
             fill: None,
@@ -67,6 +75,14 @@ impl TextConfig {
         if !(0.0..=1.0).contains(&self.mask_ratio) {
             let found = self.mask_ratio.to_string();
             return Err(TextError::Config { key: "mask_ratio", expected: "a share between 0 and 1", found });
+        }
+        if !(0.0..1.0).contains(&self.token_dropout) {
+            let found = self.token_dropout.to_string();
+            return Err(TextError::Config {
+                key: "token_dropout",
+                expected: "a share of at least 0 and below 1",
+                found,
+            });
         }
         if let Some(norm) = self.norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
             return Err(TextError::Config { key: "norm", expected: "a number above 0", found: norm.to_string() });

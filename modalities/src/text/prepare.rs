@@ -265,17 +265,17 @@ impl Modality for TextModality {
         Ok(Some(Item { arrays, content }))
     }
 
-    /// Of several captions, one.
     fn augment(&self, item: Item, rng: &mut Rng) -> Item {
-        if !item.arrays.contains("captions") {
-            return item;
+        let item = one_caption(item, rng);
+        match (self.config.token_dropout, self.special.mask) {
+            (0.0, _) | (_, None) => item,
+            (chance, Some(mask)) => {
+                let mut ids = item.arrays.i64("ids").clone();
+                let ordinary = ids.iter_mut().filter(|id| self.ordinary.binary_search(id).is_ok());
+                ordinary.filter(|_| rng.random::<f32>() < chance).for_each(|id| *id = mask);
+                Item { arrays: item.arrays.with("ids", Array::I64(ids)), content: item.content }
+            }
         }
-        let lengths = item.arrays.i64("lengths");
-        let choice = rng.random_range(0..lengths.len());
-        let ids = item.arrays.i64("captions").index_axis(Axis(0), choice);
-        let ids = ids.slice_axis(Axis(0), (0..lengths[[choice]] as usize).into()).to_owned();
-        let content = item.arrays.i64("contents")[[choice]] as u64;
-        Item { arrays: Arrays::default().with("ids", Array::I64(ids)), content }
     }
 
     fn collate(&self, items: &[Item]) -> Arrays {
@@ -331,6 +331,19 @@ impl Modality for TextModality {
         }
         remarks
     }
+}
+
+/// Of several captions, one.
+fn one_caption(item: Item, rng: &mut Rng) -> Item {
+    if !item.arrays.contains("captions") {
+        return item;
+    }
+    let lengths = item.arrays.i64("lengths");
+    let choice = rng.random_range(0..lengths.len());
+    let ids = item.arrays.i64("captions").index_axis(Axis(0), choice);
+    let ids = ids.slice_axis(Axis(0), (0..lengths[[choice]] as usize).into()).to_owned();
+    let content = item.arrays.i64("contents")[[choice]] as u64;
+    Item { arrays: Arrays::default().with("ids", Array::I64(ids)), content }
 }
 
 fn with_captions(arrays: Arrays, encoded: &[Encoded], pad: i64) -> Arrays {

@@ -170,6 +170,33 @@ fn blank_and_absent_texts_lack_the_modality() {
 }
 
 #[test]
+fn tokens_are_hidden_by_chance_while_training() {
+    let hidden = |token_dropout| {
+        let modality = fitted(TextConfig { token_dropout, ..config(TokenizerKind::Bpe) }, &TEXTS);
+        let item = item(&modality, TEXTS[0]);
+        let whole = ids(&item);
+        let mut hidden = vec![0; whole.len()];
+        for step in 0..400 {
+            let seen = ids(&modality.augment(item.clone(), &mut Seed::new(step).rng()));
+            assert_eq!(seen.len(), whole.len());
+            hidden
+                .iter_mut()
+                .zip(seen.iter().zip(&whole))
+                .for_each(|(count, (seen, id))| *count += i32::from(seen != id));
+        }
+        hidden
+    };
+    assert!(hidden(0.0).iter().all(|&count| count == 0));
+    let often = hidden(0.25);
+    let [first, inner @ .., last] = &often[..] else { panic!("{often:?}") };
+    assert_eq!((*first, *last), (0, 0), "what begins and ends a text stays");
+    assert!(inner.iter().all(|count| (60..=140).contains(count)), "{often:?}");
+    let wrong = TextConfig { token_dropout: 1.0, ..config(TokenizerKind::Bpe) };
+    let error = TextModality::fit(wrong, &mut TEXTS.iter().map(|text| (*text).to_owned())).unwrap_err();
+    assert!(error.to_string().contains("token_dropout"), "{error}");
+}
+
+#[test]
 fn one_of_several_captions_is_drawn() {
     let modality = fitted(config(TokenizerKind::Bpe), &TEXTS);
     let captions = Value::List(TEXTS[..3].iter().map(|text| Value::Text((*text).to_owned())).collect());

@@ -33,9 +33,14 @@ use plan::Plan;
 pub(crate) use simd::on_each_level;
 
 use crate::{
-    Activation, AdamwMoments, AdamwOptions, AdamwStep, AttentionOptions, BlockOptions, BlockWeights,
+    Activation, AdamwMoments, AdamwOptions, AdamwStep, AttentionOptions, BlockOptions, BlockWeights, Precision,
     coverage::{Fusion, fuses},
 };
+
+/// Whether operations that hold products may be fused so far: they compute them in f32.
+fn multiplies(fusion: Fusion) -> bool {
+    fuses(fusion) && Precision::now() == Precision::F32
+}
 
 /// Rows from which packing a weight pays.
 const LEAST_ROWS: usize = 16;
@@ -77,7 +82,8 @@ fn product(
     bias: Option<&Tensor<1>>,
 ) -> Option<Tensor<3>> {
     let [rows, tokens, width] = x.dims();
-    if !(fuses(Fusion::Operations) && accepts(x) && accepts(weight)) || rows * tokens < LEAST_ROWS || outputs == 0 {
+    let accepted = multiplies(Fusion::Operations) && accepts(x) && accepts(weight);
+    if !accepted || rows * tokens < LEAST_ROWS || outputs == 0 {
         return None;
     }
     assert_eq!(width, inputs, "weight of another width");
@@ -115,7 +121,7 @@ pub(crate) fn attention(
     mask: Option<&Tensor<2, Bool>>,
     options: AttentionOptions,
 ) -> Option<Tensor<3>> {
-    if !fuses(Fusion::Operations) || !accepts(qkv) {
+    if !multiplies(Fusion::Operations) || !accepts(qkv) {
         return None;
     }
     let [rows, tokens, triple] = qkv.dims();
@@ -139,7 +145,7 @@ pub(crate) fn block(
 ) -> Option<Tensor<3>> {
     let w = weights;
     let matrices = [&w.qkv_weight, &w.out_weight, &w.up_weight, &w.down_weight];
-    if !fuses(Fusion::Blocks)
+    if !multiplies(Fusion::Blocks)
         || !accepts(x)
         || !w.vectors().into_iter().all(accepts)
         || !matrices.into_iter().all(accepts)

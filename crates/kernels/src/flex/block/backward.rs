@@ -22,7 +22,7 @@ use crate::flex::{
 use crate::{AttentionOptions, BlockOptions, NormPlace};
 
 /// Numbers that a chunk of tasks leaves for the gradients of the weights: they stay in the third cache.
-const CHUNK: usize = 4 << 20;
+const CHUNK: usize = 9 << 19;
 
 /// The transposes of the four weights, packed once for all tasks.
 struct Packed {
@@ -126,13 +126,13 @@ fn gradients<'a>(dx: &'a mut [f32], [dgamma, dbeta]: &'a mut [&mut [f32]; 2]) ->
     NormGradients { dx, dgamma, dbeta }
 }
 
-/// Consecutive tasks whose operands, `numbers` for each token, stay in the third cache.
+/// Consecutive tasks whose operands, `numbers` for each token, stay in the third cache; at least one for each thread.
 fn chunks(tasks: &[Task], numbers: usize) -> impl Iterator<Item = &[Task]> {
-    let most = (CHUNK / numbers).max(1);
+    let (most, threads) = ((CHUNK / numbers).max(1), rayon::current_num_threads());
     let mut rest = tasks;
     std::iter::from_fn(move || {
         let first = rest.first()?.rows.start;
-        let count = rest.iter().take_while(|task| task.rows.end - first <= most).count().max(1);
+        let count = rest.iter().take_while(|task| task.rows.end - first <= most).count().max(threads).min(rest.len());
         let (chunk, after) = rest.split_at(count);
         rest = after;
         Some(chunk)
