@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use burn::tensor::Device;
 use sensorium_adapt::{AdaptError, AdaptRecipe, Predicted, Predictor, Proposal, averaged};
-use sensorium_cases::{Case, CasesError, Sides, deal, sides};
-use sensorium_contract::Name;
+use sensorium_cases::{Case, CasesError, Problem, Sides, deal, sides};
+use sensorium_contract::{Name, Seed};
 use sensorium_model::Model;
 use sensorium_samples::Dataset;
 
@@ -67,7 +67,8 @@ impl Examination {
         Self { table: proposal.data.clone(), parts }
     }
 
-    /// What the models say of each case, on average where several have not seen it, and where `hidden` modalities are taken for missing.
+    /// What the models say of each case, on average where several have not seen it; `hidden` modalities are taken for
+    /// missing.
     ///
     /// # Errors
     /// If there are no cases.
@@ -109,8 +110,7 @@ impl Divisions {
     pub fn of(proposal: &Proposal) -> Result<Self, Error> {
         let (cases, seed) = (&proposal.cases, proposal.seed());
         let share = proposal.recipe.data.validation_share;
-        let divide = |chosen: &[Case], seed| sides(chosen, &cases.problem, share, seed).map_err(AdaptError::from);
-        let whole = divide(&cases.cases, seed)?;
+        let whole = sides(&cases.cases, &cases.problem, share, seed).map_err(AdaptError::from)?;
         let apart = if proposal.recipe.request.split.is_some() { whole.test.clone() } else { Vec::new() };
         let Some(folds) = proposal.recipe.request.folds else { return Ok(Self { sides: vec![whole], apart }) };
         let tested: BTreeSet<usize> = apart.iter().copied().collect();
@@ -120,18 +120,11 @@ impl Divisions {
             let problem = format!("expected 2 to {} folds, found {folds}", labelled.len());
             return Err(AdaptError::from(CasesError::Option { option: "--folds", problem }).into());
         }
-        let repeat = |repeat: usize| -> Result<Vec<Sides>, Error> {
-            let seed = if repeat == 0 { seed } else { seed.named("repeat").number(repeat as u64) };
-            let dealt = deal(&labelled, &cases.problem, folds, seed.named("folds"));
-            let fold = |fold: usize| -> Result<Sides, Error> {
-                let of = |is: bool| labelled.iter().zip(&dealt).filter(move |(_, own)| (**own == fold) == is);
-                let rest: Vec<Case> = of(false).map(|(case, _)| (*case).clone()).collect();
-                Ok(Sides { test: of(true).map(|(case, _)| case.index).collect(), ..divide(&rest, seed)? })
-            };
-            (0..folds).map(fold).collect()
-        };
-        let repeats = 0..proposal.recipe.request.repeats.unwrap_or(1);
-        Ok(Self { sides: repeats.map(repeat).collect::<Result<Vec<_>, _>>()?.concat(), apart })
+        let again = (1..proposal.recipe.request.repeats.unwrap_or(1) as u64).map(|n| seed.named("repeat").number(n));
+        let repeats = std::iter::once(seed).chain(again);
+        let repeat = |seed| in_folds(&labelled, &cases.problem, folds, share, seed);
+        let sides = repeats.map(repeat).collect::<Result<Vec<_>, _>>().map_err(AdaptError::from)?;
+        Ok(Self { sides: sides.concat(), apart })
     }
 
     /// What cases the models are judged on.
@@ -148,6 +141,24 @@ impl Divisions {
     fn averaged(&self) -> Option<&[usize]> {
         (self.sides.len() > 1 && !self.apart.is_empty()).then_some(&self.apart)
     }
+}
+
+/// The sides of one cross-validation: each fold is tested once, and of the others `share` is validated on.
+fn in_folds(
+    labelled: &[&Case],
+    problem: &Problem,
+    folds: usize,
+    share: f64,
+    seed: Seed,
+) -> Result<Vec<Sides>, CasesError> {
+    let dealt = deal(labelled, problem, folds, seed.named("folds"));
+    let fold = |fold: usize| {
+        let of = |is: bool| labelled.iter().zip(&dealt).filter(move |(_, own)| (**own == fold) == is);
+        let rest: Vec<Case> = of(false).map(|(case, _)| (*case).clone()).collect();
+        let test = of(true).map(|(case, _)| case.index).collect();
+        Ok(Sides { test, ..sides(&rest, problem, share, seed)? })
+    };
+    (0..folds).map(fold).collect()
 }
 
 /// The cases that one model is judged on.
