@@ -210,9 +210,12 @@ fn cell(column: &Column) -> ColumnConfig {
     ColumnConfig { name: column.name.clone(), kind }
 }
 
+/// Rows of which fewer are few.
+const FEW: usize = 2000;
+
 fn table(columns: Vec<ColumnConfig>, rows: usize) -> TableConfig {
     // Few rows are learned by heart where numbers are told by waves.
-    let (cell_dropout, waves) = if rows < 2000 { (0.15, 0) } else { (0.05, 12) };
+    let (cell_dropout, waves) = if rows < FEW { (0.15, 0) } else { (0.05, 12) };
     TableConfig { columns: Some(columns), scale: Scale::Quantile, waves, cell_dropout, ..TableConfig::default() }
 }
 
@@ -236,6 +239,8 @@ fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
         tokenizer: TokenizerConfig::Train(training),
         context: ((read as f64 / letters) as usize + 2).clamp(8, most),
         pool: Pool::Mean,
+        // Few texts are learned by heart, word by word.
+        token_dropout: if writing == Writing::Prose && rows < FEW { 0.3 } else { 0.0 },
         letters: differ.then(|| Letters { of: column.example.clone(), at: column.differing.clone() }),
         ..TextConfig::default()
     }
