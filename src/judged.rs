@@ -224,8 +224,8 @@ fn known_columns(table: &Dataset, by: &[String]) -> Result<(), Error> {
     match by.iter().find(|name| !first.fields.contains_key(*name) && !any(name)) {
         None => Ok(()),
         Some(name) => {
-            let known = first.fields.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            Err(AdaptError::from(CasesError::NoColumn { option: "--by", name: name.clone(), known }).into())
+            let known: Vec<String> = first.fields.into_keys().collect();
+            Err(AdaptError::from(CasesError::no_column("--by", name, &known)).into())
         }
     }
 }

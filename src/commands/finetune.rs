@@ -71,6 +71,9 @@ pub struct Arguments {
     /// The kind of problem, where it is not as inferred
     #[arg(long, value_enum)]
     problem: Option<Problem>,
+    /// Rows that share this column's value are one case, of which all pictures and notes are read together
+    #[arg(long, value_name = "COLUMN")]
+    case: Option<String>,
     /// Cases that share this column's value stay on one side of every split: a patient, a hospital
     #[arg(long, value_name = "COLUMN")]
     group: Option<String>,
@@ -145,6 +148,7 @@ impl Arguments {
         replace(&mut request.label, self.label.clone());
         replace_all(&mut request.columns, &self.columns);
         replace(&mut request.problem, self.problem.map(|problem| Some(problem.into())));
+        replace(&mut request.case, self.case.clone().map(Some));
         replace(&mut request.group, self.group.clone().map(Some));
         replace(&mut request.split, self.split.clone().map(Some));
         replace(&mut request.folds, self.folds.map(Some));

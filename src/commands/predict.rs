@@ -1,7 +1,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use sensorium::adapt::{Predictor, Reading, write_predictions};
+use sensorium::adapt::{Predictor, write_predictions};
 
 use super::{DeviceArguments, progress_bar};
 
@@ -26,7 +26,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
     let open = Predictor::open(&arguments.model, &device);
     let mut predictor = open.map_err(sensorium::Error::from)?;
-    let table = Reading::open(&arguments.data, "".as_ref()).map_err(sensorium::Error::from)?;
+    let table = predictor.reading().open(&arguments.data).map_err(sensorium::Error::from)?.data;
     let mut progress = progress_bar("telling", arguments.quiet);
     let predicted = predictor.predict(&table, &[], &mut progress).map_err(sensorium::Error::from)?;
     write_predictions(&arguments.out, &predictor.config().task, &predicted).map_err(sensorium::Error::from)?;

@@ -188,6 +188,31 @@ fn several_pictures_a_case_are_read_and_importance_is_told() {
 }
 
 #[test]
+fn rows_of_one_case_are_told_together() {
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), 80);
+    let mut csv = String::from("scan,stay,outcome\n");
+    for (row, line) in fs::read_to_string(folder.path().join("cases.csv")).unwrap().lines().skip(1).enumerate() {
+        let (scans, outcome) = (line.split(',').next().unwrap(), line.rsplit(',').next().unwrap());
+        scans.split('|').for_each(|scan| writeln!(csv, "{scan},{},{outcome}", 500 + row * 3).unwrap());
+    }
+    let (table, out, told) = (folder.path().join("rows.csv"), folder.path().join("run"), folder.path().join("told"));
+    fs::write(&table, csv).unwrap();
+    let [table, told] = [&table, &told].map(|path| path.to_str().unwrap());
+    let judged = tune(table, &out, &["--case", "stay", "--folds", "2"]);
+    assert_eq!(judged["rows"], 80, "{judged}");
+    let recipe = fs::read_to_string(out.join("recipe.toml")).unwrap();
+    assert!(recipe.contains("pictures = 2") && !recipe.contains("name = \"stay\""), "{recipe}");
+    let run = out.to_str().unwrap();
+    succeed(&["predict", run, table, "--out", told, "--quiet"]);
+    let again: Value = serde_json::from_str(&succeed(&["evaluate", run, table, "--json", "--quiet"])).unwrap();
+    assert_eq!(again["rows"], 80, "{again}");
+    fs::write(folder.path().join("other.csv"), "scan,outcome\n,odd\n").unwrap();
+    let message = fail(&["predict", run, folder.path().join("other.csv").to_str().unwrap(), "--out", told], 1);
+    assert!(message.contains("--case: there is no column `stay`"), "{message}");
+}
+
+#[test]
 fn the_column_that_decides_is_the_important_one() {
     let folder = TempDir::new().unwrap();
     let mut csv = String::from("dose,day,outcome\n");

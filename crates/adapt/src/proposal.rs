@@ -2,16 +2,16 @@
 
 mod media;
 mod size;
+mod text;
 
 use std::{collections::BTreeMap, path::Path};
 
 use sensorium_backbone::LowRankConfig;
-use sensorium_cases::{Cases, CasesError, Column, Kind, ProblemKind, Roles, Sides, Writing, sides};
-use sensorium_contract::{Name, Pool, Seed, Value};
+use sensorium_cases::{Cases, CasesError, Column, Joined, Kind, LabelRule, ProblemKind, Roles, Sides, join, sides};
+use sensorium_contract::{Name, Seed, Value};
 use sensorium_modalities::{
     ModalityConfig,
     table::{ColumnConfig, ColumnKind, Scale, TableConfig},
-    text::{Letters, TextConfig, TokenizerConfig, TokenizerKind, Training as TokenizerTraining},
 };
 use sensorium_objectives::{SupervisedConfig, Task};
 use sensorium_samples::{Dataset, LoaderConfig};
@@ -92,15 +92,21 @@ impl Proposal {
 }
 
 fn look(request: &Request, base: &Path) -> Result<(Cases, Dataset), AdaptError> {
-    let table = Reading::open(&request.data, base)?;
+    let rows = Reading::rows(&request.data, base)?;
+    let Joined { data: table, warning } = match &request.case {
+        Some(column) => join(rows.clone(), column, &LabelRule::of(&rows, &request.label)?)?,
+        None => Joined { data: rows, warning: None },
+    };
     let mut roles = Roles {
         problem: request.problem,
+        case: request.case.clone(),
         group: request.group.clone(),
         split: request.split.clone(),
         ..Roles::default()
     };
     request.columns.iter().try_for_each(|given| roles.read_kinds(given))?;
-    let cases = Cases::look(&table, &request.label, &roles)?;
+    let mut cases = Cases::look(&table, &request.label, &roles)?;
+    cases.warnings.extend(warning);
     if cases.of(Kind::is_read).next().is_none() {
         return Err(AdaptError::NothingToRead { label: cases.label.name() });
     }
@@ -164,6 +170,7 @@ fn reading(cases: &Cases, request: &Request) -> Reading {
         label: cases.label.clone(),
         dates: names(&|kind| kind == Kind::Date),
         single: names(&|kind| kind == Kind::Audio),
+        case: request.case.clone(),
         group: request.group.clone(),
     }
 }
@@ -185,7 +192,10 @@ fn modalities(cases: &Cases, data: &Dataset, sides: &Sides) -> Result<BTreeMap<N
             let config = match column.kind {
                 Kind::Image => ModalityConfig::Image(media::image(&column.name, &examples(data, sides, &column.name))),
                 Kind::Audio => ModalityConfig::Audio(media::audio(&column.name, &examples(data, sides, &column.name))),
-                Kind::Text(writing) => ModalityConfig::Text(text(column, writing, sides.train.len())),
+                Kind::Text(writing) => {
+                    let texts = texts(data, sides, &column.name);
+                    ModalityConfig::Text(text::text(column, writing, sides.train.len(), &texts))
+                }
                 _ => continue,
             };
             modalities.insert(name, config);
@@ -219,39 +229,20 @@ fn table(columns: Vec<ColumnConfig>, rows: usize) -> TableConfig {
     TableConfig { columns: Some(columns), scale: Scale::Quantile, waves, cell_dropout, ..TableConfig::default() }
 }
 
-fn text(column: &Column, writing: Writing, rows: usize) -> TextConfig {
-    let [_, long] = column.length;
-    let differ = writing == Writing::Sequence && !column.differing.is_empty();
-    let read = if differ { column.differing.len() } else { long };
-    let (kind, letters, most) = match writing {
-        Writing::Prose => (TokenizerKind::WordPiece, 4.0, 128),
-        Writing::Molecule => (TokenizerKind::Smiles, 1.0, 160),
-        Writing::Sequence => (TokenizerKind::Character, 1.0, 320),
-    };
-    let training = TokenizerTraining {
-        kind,
-        vocabulary: if kind == TokenizerKind::WordPiece { (rows / 4).clamp(120, 8000) } else { 512 },
-        lowercase: kind == TokenizerKind::WordPiece,
-        min_frequency: 2,
-    };
-    TextConfig {
-        field: column.name.clone(),
-        tokenizer: TokenizerConfig::Train(training),
-        context: ((read as f64 / letters) as usize + 2).clamp(8, most),
-        pool: Pool::Mean,
-        // Few texts are learned by heart, word by word.
-        token_dropout: if writing == Writing::Prose && rows < FEW { 0.3 } else { 0.0 },
-        letters: differ.then(|| Letters { of: column.example.clone(), at: column.differing.clone() }),
-        ..TextConfig::default()
-    }
-}
-
-/// A few values of a column, evenly from all over the training cases.
+/// A few pictures or sounds of a column, evenly from all over the training cases.
 fn examples(data: &Dataset, sides: &Sides, column: &str) -> Vec<Value> {
     const MOST: usize = 24;
     let step = (sides.train.len() / MOST).max(1);
     let chosen = sides.train.iter().step_by(step);
     chosen.filter_map(|&index| data.read(index).ok()?.fields.remove(column)).take(2 * MOST).collect()
+}
+
+/// Some texts of a column, evenly from all over the training cases.
+fn texts(data: &Dataset, sides: &Sides, column: &str) -> Vec<Value> {
+    const MOST: usize = 2000;
+    let step = sides.train.len().div_ceil(MOST).max(1);
+    let chosen = sides.train.iter().step_by(step);
+    chosen.filter_map(|&index| data.glance(index).ok()?.fields.remove(column)).collect()
 }
 
 fn objective(cases: &Cases, sides: &Sides, request: &Request, modalities: usize) -> SupervisedConfig {

@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use sensorium_cases::{LabelRule, days, is_missing};
+use sensorium_cases::{Joined, LabelRule, days, is_missing, join};
 use sensorium_contract::{Sample, SampleFault, Value};
 use sensorium_samples::{Dataset, Origin, Source, SourceConfig};
 use serde::{Deserialize, Serialize};
@@ -22,21 +22,36 @@ pub struct Reading {
     /// Columns of one sound a case, of which a list is cut to its first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub single: Vec<String>,
+    /// The column of which rows that share its value are one case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
     /// The column whose cases belong together, as those of a patient: of it groups are drawn for intervals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
 
 impl Reading {
-    /// Opens tables: files, folders or globs, relative to `base`. A file that a cell names but that
+    /// The rows of tables: files, folders or globs, relative to `base`. A file that a cell names but that
     /// is not there is a missing value.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn open(paths: &[String], base: &Path) -> Result<Dataset, AdaptError> {
+    pub fn rows(paths: &[String], base: &Path) -> Result<Dataset, AdaptError> {
         let source = |path: &String| SourceConfig { files_may_be_missing: true, ..SourceConfig::new(path) };
         let sources: Vec<SourceConfig> = paths.iter().map(source).collect();
         Ok(Dataset::open(&sources, base)?)
+    }
+
+    /// A table of further cases, as they were when these were read.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the column that says which rows are one case is not there.
+    pub fn open(&self, paths: &[String]) -> Result<Joined, AdaptError> {
+        let data = Self::rows(paths, Path::new(""))?;
+        match &self.case {
+            Some(column) => Ok(join(data, column, &self.label)?),
+            None => Ok(Joined { data, warning: None }),
+        }
     }
 
     /// The cases of a table as a model reads them.

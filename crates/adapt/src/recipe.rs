@@ -34,6 +34,9 @@ pub struct Request {
     /// The kind of problem, if it is not to be inferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<sensorium_cases::ProblemKind>,
+    /// Rows that share this column's value are one case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
     /// Cases that share this column's value stay together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,

@@ -111,8 +111,8 @@ pub struct Column {
     pub distinct: usize,
     /// A value, as an example.
     pub example: String,
-    /// Middle and 95th percentile of a text's length in characters; 0 of others.
-    pub length: [usize; 2],
+    /// The middle length of its texts in characters; 0 of others.
+    pub length: usize,
     /// Of sequences of one length that differ at no more than half of their places: these, from 0.
     pub differing: Vec<usize>,
     /// Why it may give the label away.

@@ -46,3 +46,11 @@ pub enum CasesError {
     #[error("{0}")]
     Split(String),
 }
+
+impl CasesError {
+    /// A column that was named in an option is not among these.
+    pub fn no_column(option: &'static str, name: &str, known: &[String]) -> Self {
+        let known = known.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
+        Self::NoColumn { option, name: name.to_owned(), known }
+    }
+}

@@ -36,10 +36,7 @@ pub(crate) fn infer(name: &str, cells: &[Option<Value>]) -> Column {
     }
     let mut lengths: Vec<usize> = values.texts.iter().map(|text| text.chars().count()).collect();
     lengths.sort_unstable();
-    let length = |share: f64| match kind {
-        Kind::Text(_) => lengths.get((share * (lengths.len() as f64 - 1.0)) as usize).copied().unwrap_or(0),
-        _ => 0,
-    };
+    let length = if matches!(kind, Kind::Text(_)) { lengths[lengths.len() / 2] } else { 0 };
     Column {
         name: name.to_owned(),
         kind,
@@ -47,7 +44,7 @@ pub(crate) fn infer(name: &str, cells: &[Option<Value>]) -> Column {
         missing: 1.0 - values.present.len() as f64 / values.rows.max(1) as f64,
         distinct: values.counts.len(),
         example: values.texts.first().cloned().unwrap_or_default(),
-        length: [length(0.5), length(0.95)],
+        length,
         differing,
         leak: None,
     }

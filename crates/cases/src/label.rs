@@ -1,11 +1,13 @@
 use std::{collections::BTreeMap, fmt};
 
 use sensorium_contract::Value;
+use sensorium_samples::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     CasesError,
     cell::{is_missing, number},
+    look::columns,
 };
 
 /// Different whole numbers up to which a numeric label is taken for classes.
@@ -44,8 +46,15 @@ impl LabelRule {
                 return Ok(Self { column, test: Some([sign.to_owned(), value]) });
             }
         }
-        let known = columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
-        Err(CasesError::NoColumn { option: "--label", name: given.to_owned(), known })
+        Err(CasesError::no_column("--label", given, columns))
+    }
+
+    /// [`LabelRule::read`] for the columns of a table.
+    ///
+    /// # Errors
+    /// If it names no column.
+    pub fn of(data: &Dataset, given: &str) -> Result<Self, CasesError> {
+        Self::read(given, &columns(data))
     }
 
     /// What the label is called.

@@ -2,7 +2,7 @@
 //! is, which columns give the label away, and how cases are split.
 //!
 //! ```text
-//! rows → what columns hold → what the label is → what leaks → who is on which side
+//! rows → cases → what columns hold → what the label is → what leaks → who is on which side
 //! ```
 //! Nothing here knows a model. [`Cases::look`] reads a data set once.
 
@@ -12,6 +12,7 @@ mod cell;
 mod column;
 mod error;
 mod infer;
+mod join;
 mod label;
 mod leak;
 mod look;
@@ -24,6 +25,7 @@ mod tests;
 pub use cell::{days, is_missing};
 pub use column::{Column, Kind, Writing};
 pub use error::CasesError;
+pub use join::{Joined, join};
 pub use label::{LabelRule, Problem, ProblemKind};
 pub use look::{Case, Cases};
 pub use roles::Roles;

@@ -52,8 +52,7 @@ impl Cases {
         let named = named.chain(roles.split.iter().map(|name| ("--split", name)));
         for (option, name) in named.chain(roles.kinds.keys().map(|name| ("--columns", name))) {
             if !columns.contains(name) {
-                let known = columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
-                return Err(CasesError::NoColumn { option, name: name.clone(), known });
+                return Err(CasesError::no_column(option, name, &columns));
             }
         }
         let table = Table::read(data, &columns, &label, roles)?;
@@ -71,7 +70,7 @@ impl Cases {
 }
 
 /// The names of all fields; a table in rows of unequal fields (JSON Lines) is looked at in full.
-fn columns(data: &Dataset) -> Vec<String> {
+pub(crate) fn columns(data: &Dataset) -> Vec<String> {
     let step = (data.len() / ROWS).max(1);
     let mut names: BTreeSet<String> = BTreeSet::new();
     for index in (0..data.len()).step_by(step) {
@@ -136,6 +135,7 @@ impl Table {
                 (*name == label.column, Kind::Label, "what is told"),
                 (roles.group.as_ref() == Some(name), Kind::Group, "cases of one group stay together"),
                 (roles.split.as_ref() == Some(name), Kind::Split, "says on which side a case is"),
+                (roles.case.as_ref() == Some(name), Kind::Identifier, "rows that share it are one case"),
             ];
             if let Some((_, kind, reason)) = role.into_iter().find(|(is, ..)| *is) {
                 return Column { kind, reason: reason.into(), ..column };

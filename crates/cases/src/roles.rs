@@ -7,6 +7,8 @@ use crate::{CasesError, Kind, ProblemKind};
 pub struct Roles {
     /// What kind of problem the label is, if it should not be inferred.
     pub problem: Option<ProblemKind>,
+    /// Rows that shared this column's value were [joined](crate::join) to one case.
+    pub case: Option<String>,
     /// Cases that share this column's value stay together.
     pub group: Option<String>,
     /// The column that says train, validation or test.

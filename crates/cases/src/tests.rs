@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
-use sensorium_contract::Seed;
+use sensorium_contract::{Seed, Value};
 use sensorium_samples::{Dataset, SourceConfig};
 
 use crate::*;
@@ -66,6 +66,42 @@ fn columns_are_understood() {
     assert!(cases.warnings.iter().any(|warning| warning.contains("`copy` may give the label away")));
     assert_eq!(cases.warnings.len(), 1, "{:?}", cases.warnings);
     assert!(cases.to_string().contains("paths of pictures"), "{cases}");
+}
+
+#[test]
+fn rows_of_one_case_are_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "stay,scan,heard,note,dose,seen,ward,outcome\n\
+               a,1.png,1.wav,coughs,2,2020-03-17,north,3\n\
+               ,5.png,,alone,7,,south,1\n\
+               b,2.png,,NA,4,,south,9\n\
+               a ,3.png,2.wav,coughs,4,2020-04-01,south,3.5\n\
+               b,,,sleeps,,2020-05-05,south,1\n\
+               a,3.png,,better,6,,north,?\n";
+    fs::write(folder.path().join("cases.csv"), csv).unwrap();
+    let rows = Dataset::open(&[SourceConfig::new("cases.csv")], folder.path()).unwrap();
+    let rule = LabelRule::of(&rows, "outcome > 2").unwrap();
+    let Joined { data, warning } = join(rows.clone(), "stay", &rule).unwrap();
+    let cell = |case: usize, name: &str| data.glance(case).unwrap().fields.remove(name);
+    let text = |text: &str| Value::Text(text.into());
+    let list = |of: [&str; 2]| Some(Value::List(of.map(text).to_vec()));
+
+    let keys: Vec<String> = (0..data.len()).map(|case| data.key(case).unwrap()).collect();
+    assert_eq!(keys, ["a", &rows.key(1).unwrap(), "b"]);
+    assert_eq!((cell(0, "scan"), cell(0, "heard")), (list(["1.png", "3.png"]), list(["1.wav", "2.wav"])));
+    assert_eq!((cell(0, "note"), cell(0, "ward")), (Some(text("coughs; better")), Some(text("north; south"))));
+    assert_eq!((cell(0, "dose"), cell(0, "seen")), (Some(Value::Number(4.0)), Some(text("2020-03-17"))));
+    assert_eq!((cell(2, "scan"), cell(2, "note")), (Some(text("2.png")), Some(text("sleeps"))));
+    assert_eq!(data.glance(1).unwrap(), rows.glance(1).unwrap());
+
+    // Rows of `a` say yes in two ways, those of `b` yes and no.
+    let cases = Cases::look(&data, "outcome > 2", &Roles { case: Some("stay".into()), ..Roles::default() }).unwrap();
+    let labels: Vec<Option<Value>> = cases.cases.into_iter().map(|case| case.label).collect();
+    assert_eq!(labels, [Some(text("yes")), Some(text("no")), None]);
+    assert!(warning.unwrap().contains("1 of 3 cases have rows with different `outcome > 2`"));
+    assert_eq!(cases.columns.iter().find(|column| column.name == "stay").unwrap().kind, Kind::Identifier);
+    let error = join(rows, "visit", &rule).err().unwrap().to_string();
+    assert!(error.contains("--case: there is no column `visit`; the table has `dose`"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use sensorium::{
     Error, Examination, JudgedTable,
-    adapt::{AdaptError, Predictor, Reading},
+    adapt::{AdaptError, Predictor},
     report::{Page, render},
 };
 use sensorium_state::commit;
@@ -20,8 +20,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         false => {
             let open = || -> Result<_, AdaptError> {
-                let table = Reading::open(arguments.samples.paths(), "".as_ref())?;
-                Ok(Examination::of_table(Predictor::open(&arguments.model, &device)?, table))
+                let predictor = Predictor::open(&arguments.model, &device)?;
+                let table = predictor.reading().open(arguments.samples.paths())?;
+                table.warning.iter().for_each(|warning| eprintln!("warning: {warning}"));
+                Ok(Examination::of_table(predictor, table.data))
             };
             (open().map_err(Error::from)?, arguments.samples.names())
         }
