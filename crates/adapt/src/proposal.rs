@@ -41,7 +41,7 @@ impl Proposal {
     /// # Errors
     /// Whatever the table or the request lacks.
     pub fn new(request: Request, start: Option<Start>, base: &Path) -> Result<Self, AdaptError> {
-        let (cases, table) = look(&request, base)?;
+        let (mut cases, table) = look(&request, base)?;
         possible(&request, &cases)?;
         let blake3 = table.checksum().blake3;
         let reading = reading(&cases, &request);
@@ -68,7 +68,9 @@ impl Proposal {
             modalities,
             request,
         };
-        Ok(Self { cases, recipe: recipe.with_overrides()?, data, start })
+        let recipe = recipe.with_overrides()?;
+        cases.warnings.extend(cut_texts(&recipe, &data, &sides));
+        Ok(Self { cases, recipe, data, start })
     }
 
     /// What the model starts from, and what of it is taken over.
@@ -206,6 +208,16 @@ fn modalities(cases: &Cases, data: &Dataset, sides: &Sides) -> Result<BTreeMap<N
         modalities.insert(Name::new("table"), ModalityConfig::Table(table(cells, sides.train.len())));
     }
     Ok(modalities)
+}
+
+/// What a user should know of texts that are not read to their end, where the tokenizer is the table's own.
+fn cut_texts(recipe: &AdaptRecipe, data: &Dataset, sides: &Sides) -> Vec<String> {
+    let taken = |name: &Name| recipe.start.as_ref().is_some_and(|start| start.modalities.contains_key(name));
+    let cut = |(name, config): (&Name, &ModalityConfig)| match config {
+        ModalityConfig::Text(config) if !taken(name) => text::cut(name, config, &texts(data, sides, &config.field)),
+        _ => None,
+    };
+    recipe.modalities.iter().filter_map(cut).collect()
 }
 
 /// The name nearest to `wanted` that no other modality has.

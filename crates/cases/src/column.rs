@@ -111,7 +111,7 @@ pub struct Column {
     pub distinct: usize,
     /// A value, as an example.
     pub example: String,
-    /// The middle length of its texts in characters; 0 of others.
+    /// Characters of all but the longest twentieth of its texts; 0 of others.
     pub length: usize,
     /// Of sequences of one length that differ at no more than half of their places: these, from 0.
     pub differing: Vec<usize>,

@@ -36,7 +36,7 @@ pub(crate) fn infer(name: &str, cells: &[Option<Value>]) -> Column {
     }
     let mut lengths: Vec<usize> = values.texts.iter().map(|text| text.chars().count()).collect();
     lengths.sort_unstable();
-    let length = if matches!(kind, Kind::Text(_)) { lengths[lengths.len() / 2] } else { 0 };
+    let length = if matches!(kind, Kind::Text(_)) { lengths[(lengths.len() - 1) * 19 / 20] } else { 0 };
     Column {
         name: name.to_owned(),
         kind,
