@@ -208,7 +208,7 @@ fn rows_of_one_case_are_told_together() {
     let again: Value = serde_json::from_str(&succeed(&["evaluate", run, table, "--json", "--quiet"])).unwrap();
     assert_eq!(again["rows"], 80, "{again}");
     fs::write(folder.path().join("other.csv"), "scan,outcome\n,odd\n").unwrap();
-    let message = fail(&["predict", run, folder.path().join("other.csv").to_str().unwrap(), "--out", told], 1);
+    let message = fail(&["predict", run, folder.path().join("other.csv").to_str().unwrap(), "--out", told], 2);
     assert!(message.contains("--case: there is no column `stay`"), "{message}");
 }
 

@@ -11,6 +11,12 @@ pub fn is_missing(text: &str) -> bool {
     text.is_empty() || MISSING.iter().any(|missing| text.eq_ignore_ascii_case(missing))
 }
 
+/// Whether a text is written without blanks between words: in Chinese, Japanese or Thai.
+pub fn is_unspaced(text: &str) -> bool {
+    let unspaced = |letter: &char| matches!(letter, '\u{0e00}'..='\u{0eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}');
+    2 * text.chars().filter(unspaced).count() > text.chars().count()
+}
+
 /// The number that a cell holds.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
@@ -76,6 +82,12 @@ mod tests {
         for text in ["3.14", "1.2.3", "2020-13-01", "a-b-c", "2020", "1-2", "10.0.0.1"] {
             assert_eq!(days(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn scripts_without_blanks_are_known() {
+        assert!(is_unspaced("患者发烧，咳嗽") && is_unspaced("熱があります 38.5") && is_unspaced("มีไข้"));
+        assert!(!is_unspaced("열이 있다") && !is_unspaced("Müller (发烧)") && !is_unspaced(""));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use sensorium_samples::{is_picture_path, is_sound_path};
 
 use crate::{
     Column, Kind, Writing,
-    cell::{days, is_missing, number},
+    cell::{days, is_missing, is_unspaced, number},
 };
 
 /// Share of the values that must be of a kind.
@@ -16,6 +16,8 @@ const NEARLY_ALL: f64 = 0.95;
 const CODES: usize = 10;
 /// Values of which the most frequent must cover half of the rows of a category.
 const CATEGORIES: usize = 64;
+/// Characters on average from which on what is written without blanks is more than a name.
+const SENTENCE: f64 = 8.0;
 
 /// A column's present values with what is counted of them.
 struct Values<'a> {
@@ -164,6 +166,9 @@ impl<'a> Values<'a> {
         }
         if words >= 2.5 || length > 40.0 {
             return (Kind::Text(Writing::Prose), format!("texts of {words:.0} words on average"));
+        }
+        if length >= SENTENCE && self.share_of_texts(is_unspaced) >= NEARLY_ALL {
+            return (Kind::Text(Writing::Prose), format!("texts of {length:.0} characters on average"));
         }
         match share_distinct == 1.0 {
             true => (Kind::Identifier, "every value is different".into()),

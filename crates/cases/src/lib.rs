@@ -22,7 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use cell::{days, is_missing};
+pub use cell::{days, is_missing, is_unspaced};
 pub use column::{Column, Kind, Writing};
 pub use error::CasesError;
 pub use join::{Joined, join};

@@ -1,6 +1,8 @@
 //! How a column of texts becomes tokens, and how many.
 
-use sensorium_cases::{Column, Writing};
+use std::collections::BTreeSet;
+
+use sensorium_cases::{Column, Writing, is_unspaced};
 use sensorium_contract::{Modality, Name, Pool, Sample, Value};
 use sensorium_modalities::text::{Letters, TextConfig, TextModality, TokenizerConfig, TokenizerKind, Training};
 
@@ -8,14 +10,18 @@ use super::FEW;
 
 /// Characters of prose that stand for a token where only the beginning of a text is read.
 const CHARACTERS: usize = 4;
+/// Pieces of words that a small vocabulary holds beside the single letters.
+const WORDS: usize = 40;
 
 /// A tokenizer as large as so many training cases can teach, and how much of a text is read; `texts` are some of them.
 pub(super) fn text(column: &Column, writing: Writing, rows: usize, texts: &[Value]) -> TextConfig {
     let few = writing == Writing::Prose && rows < FEW;
     let differ = writing == Writing::Sequence && !column.differing.is_empty();
     let (kind, vocabulary, most) = match writing {
-        Writing::Prose if few => (TokenizerKind::WordPiece, (rows / 4).max(120), 128),
-        Writing::Prose => (TokenizerKind::WordPiece, (rows / 4).min(8000), 256),
+        Writing::Prose => {
+            let least = (letters(texts) + WORDS).max(120);
+            (TokenizerKind::WordPiece, (rows / 4).max(least).min(8000), if few { 128 } else { 256 })
+        }
         Writing::Molecule => (TokenizerKind::Smiles, 512, 160),
         Writing::Sequence => (TokenizerKind::Character, 512, 320),
     };
@@ -30,14 +36,24 @@ pub(super) fn text(column: &Column, writing: Writing, rows: usize, texts: &[Valu
         letters: differ.then(|| Letters { of: column.example.clone(), at: column.differing.clone() }),
         ..TextConfig::default()
     };
+    let longest = || tokens(&config, texts).into_iter().max().unwrap_or(most);
     let context = match writing {
         // And the more so the more of them is read.
-        Writing::Prose if few => column.length / CHARACTERS + 2,
-        Writing::Prose => tokens(&config, texts).into_iter().max().unwrap_or(most),
+        Writing::Prose if few && !is_unspaced(&column.example) => {
+            let (beginning, longest) = (column.length / CHARACTERS + 2, longest());
+            if longest > beginning + beginning / 4 { beginning } else { longest }
+        }
+        Writing::Prose => longest(),
         _ if differ => column.differing.len() + 2,
         _ => column.length + 2,
     };
     TextConfig { context: context.clamp(8, most), ..config }
+}
+
+/// Different letters.
+fn letters(texts: &[Value]) -> usize {
+    let texts = texts.iter().filter_map(Value::as_text);
+    texts.flat_map(|text| text.to_lowercase().chars().collect::<Vec<_>>()).collect::<BTreeSet<char>>().len()
 }
 
 /// What a user should know where texts of the modality `name` are not read to their end.
@@ -63,4 +79,56 @@ fn tokens(config: &TextConfig, texts: &[Value]) -> Vec<usize> {
         Some(modality.tokens(&modality.decode(&Sample { key: String::new(), fields }).ok()??))
     };
     texts.iter().filter_map(tokens).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sensorium_cases::{Cases, Roles};
+    use sensorium_samples::{Dataset, SourceConfig};
+
+    use super::*;
+
+    /// The configuration of a column of these texts, where there are so many training cases.
+    fn config(rows: usize, note: impl Fn(usize) -> String) -> (TextConfig, Option<String>) {
+        let notes: Vec<String> = (0..40).map(note).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let lines: String = notes.iter().enumerate().map(|(row, note)| format!("{note},{}\n", row % 2)).collect();
+        std::fs::write(folder.path().join("cases.csv"), format!("note,ill\n{lines}")).unwrap();
+        let data = Dataset::open(&[SourceConfig::new("cases.csv")], folder.path()).unwrap();
+        let cases = Cases::look(&data, "ill", &Roles::default()).unwrap();
+        let column = cases.columns.iter().find(|column| column.name == "note").unwrap();
+        assert_eq!(column.kind.to_string(), "text", "{}", column.reason);
+        let texts: Vec<Value> = notes.into_iter().map(Value::Text).collect();
+        let config = text(column, Writing::Prose, rows, &texts);
+        let cut = cut(&Name::new("text"), &config, &texts);
+        (config, cut)
+    }
+
+    #[test]
+    fn of_few_texts_the_beginning_is_read_and_it_is_said() {
+        let rare = |row: usize| (0..12).map(|n| format!("q{}x{}", row * 31 + n, n * row)).collect::<Vec<_>>().join(" ");
+        let (few, cut) = config(100, rare);
+        assert!(few.context < 40 && few.token_dropout > 0.0, "{few:?}");
+        let cut = cut.unwrap();
+        let all: usize = cut.rsplit_once("context=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+        assert!(cut.starts_with(&format!("of column `note` the first {} tokens", few.context)), "{cut}");
+        let (many, cut) = config(3000, rare);
+        assert_eq!((many.context, many.token_dropout, cut), (all, 0.0, None));
+    }
+
+    #[test]
+    fn nothing_is_cut_off_for_a_token_or_two() {
+        let (config, cut) = config(100, |row| format!("the patient has {} today", ["a fever", "a cough"][row % 2]));
+        assert_eq!((config.context, cut), (8, None));
+    }
+
+    #[test]
+    fn what_is_written_without_blanks_is_read_letter_by_letter() {
+        let (config, cut) = config(100, |row| {
+            let letters = (0..20).map(|n| char::from_u32(0x4e00 + (row * 20 + n) as u32).unwrap());
+            letters.chain("发烧".chars()).collect()
+        });
+        let TokenizerConfig::Train(Training { vocabulary, .. }) = config.tokenizer else { panic!("{config:?}") };
+        assert_eq!((config.context, vocabulary, cut), (24, 842, None));
+    }
 }
