@@ -1,7 +1,8 @@
 #!/bin/sh
 # Goal      the recipes of configs/finetune, three seeds each, beside scikit-learn on the same splits
 # Command   configs/finetune.sh [SHARED [OUT [SET...]]]      goes on where it was stopped; OPTIONS="--time 6m" adds options
-# Machine   2 cores; 3 minutes of training a run, 39 runs, about 2 h
+# Machine   2 cores; 3 minutes of training a run at most, 39 runs, about 2 h (with RAYON_NUM_THREADS=1 and OPTIONS="--time 6m" 1 h
+#           17 min on one of two cores of an AMD EPYC server, the other was busy)
 # Reached   the table in the README
 set -eu
 cd "$(dirname "$0")/.."
