@@ -28,7 +28,7 @@ enum Command {
     Pretrain(pretrain::Arguments),
     /// Learn a label from a table of your own: pictures, sounds, texts and columns, some of them missing
     Finetune(finetune::Arguments),
-    /// Tell the label of new cases, one row out for each row in
+    /// Tell the label of new cases, one row out for each row in (or for each case, where rows are joined)
     Predict(predict::Arguments),
     /// Judge a model on samples
     Evaluate(evaluate::Arguments),
