@@ -251,7 +251,7 @@ fn examples(data: &Dataset, sides: &Sides, column: &str) -> Vec<Value> {
 
 /// Some texts of a column, evenly from all over the training cases.
 fn texts(data: &Dataset, sides: &Sides, column: &str) -> Vec<Value> {
-    const MOST: usize = 2000;
+    const MOST: usize = 500;
     let step = sides.train.len().div_ceil(MOST).max(1);
     let chosen = sides.train.iter().step_by(step);
     chosen.filter_map(|&index| data.glance(index).ok()?.fields.remove(column)).collect()

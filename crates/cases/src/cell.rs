@@ -1,5 +1,7 @@
 //! What single cells say.
 
+use std::ops::RangeInclusive;
+
 use sensorium_contract::Value;
 
 /// Further ways in which people write that there is nothing, beside those that every table knows.
@@ -11,9 +13,13 @@ pub fn is_missing(text: &str) -> bool {
     text.is_empty() || MISSING.iter().any(|missing| text.eq_ignore_ascii_case(missing))
 }
 
-/// Whether a text is written without blanks between words: in Chinese, Japanese or Thai.
+/// Letters of Thai and Lao, of kana, and of Chinese.
+const UNSPACED: [RangeInclusive<char>; 4] =
+    ['\u{0e00}'..='\u{0eff}', '\u{3040}'..='\u{30ff}', '\u{3400}'..='\u{9fff}', '\u{f900}'..='\u{faff}'];
+
+/// Whether a text is written without blanks between words: in Chinese, Japanese, Thai or Lao.
 pub fn is_unspaced(text: &str) -> bool {
-    let unspaced = |letter: &char| matches!(letter, '\u{0e00}'..='\u{0eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}');
+    let unspaced = |letter: &char| UNSPACED.iter().any(|letters| letters.contains(letter));
     2 * text.chars().filter(unspaced).count() > text.chars().count()
 }
 
